@@ -1,0 +1,273 @@
+// The catalogue: every file's names, attributes and versions, replicated between hosts.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "index/content.h"
+#include "index/ids.h"
+#include "index/replica.h"
+#include "index/result.h"
+
+namespace btfc::index {
+
+// This cache's number of an inode: what stat shows as st_ino. Never reused, the same after a
+// restart, different on other hosts. The root folder is kRootIno.
+using Ino = std::uint64_t;
+inline constexpr Ino kRootIno = 1;
+
+inline constexpr std::size_t kNameMax = 255;  // bytes
+
+enum class Kind : std::uint8_t {
+  kFile = 1,
+  kFolder,
+  kSymlink,
+  kFifo,
+  kSocket,
+  kCharDevice,
+  kBlockDevice,
+};
+
+// As the writing host saw it. Which local user that is here, fs decides (owner=map|numeric).
+struct Owner {
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::string user;   // names, empty if the writer had none
+  std::string group;
+  bool mounter = false;        // uid is the user who mounted there
+  bool mounter_group = false;  // gid is that user's primary group
+  bool operator==(const Owner&) const = default;
+};
+
+// Where a file's bytes are.
+struct Content {
+  enum class State : std::uint8_t {
+    kNone,     // created here, no version yet
+    kInline,   // in the index: Catalogue::InlineBytes
+    kObject,   // in the object store, if present, else to be fetched
+  };
+  State state = State::kNone;
+  ContentId id;
+  bool present = false;  // kObject: the whole object is in this host's store
+};
+
+// One inode as the catalogue has it. For a file that is open for writing, fs lays the working
+// file's size and times over this.
+struct Node {
+  Ino ino = 0;
+  Kind kind = Kind::kFile;
+  std::uint32_t mode = 0;  // permission bits, 07777
+  Owner owner;
+  std::uint32_t nlink = 0;  // 0: no name left; folders: 2 + number of subfolders
+  std::uint64_t size = 0;   // bytes; symlinks: length of the target
+  std::int64_t atime_ns = 0;  // local only
+  std::int64_t mtime_ns = 0;
+  std::int64_t ctime_ns = 0;
+  std::uint64_t rdev = 0;
+  Content content;  // kFile only
+};
+
+struct NewNode {
+  Kind kind = Kind::kFile;
+  std::uint32_t mode = 0;
+  Owner owner;
+  std::string target;  // kSymlink
+  std::uint64_t rdev = 0;
+  std::string acl_access;   // as in system.posix_acl_access; empty: none
+  std::string acl_default;
+};
+
+// Unset members stay as they are.
+struct AttributeChange {
+  std::optional<std::uint32_t> mode;
+  std::optional<Owner> owner;
+  std::optional<std::string> acl_access;
+  std::optional<std::string> acl_default;
+  std::optional<std::int64_t> mtime_ns;
+  std::optional<std::int64_t> atime_ns;
+};
+
+struct Removed {
+  Ino ino = 0;
+  Kind kind = Kind::kFile;
+  std::uint32_t nlink = 0;  // links left; at 0 the inode lives on until Catalogue::Forget
+};
+
+struct Entry {
+  std::string name;
+  Node node;
+  std::uint64_t cookie = 0;  // resume List after this entry; stable while the folder changes
+};
+
+enum RenameFlags : unsigned { kNoReplace = 1, kExchange = 2, kWhiteout = 4 };  // as RENAME_*
+
+struct NewVersion {
+  ContentId id;
+  std::string inline_bytes;  // exactly id.size bytes if id.size <= kInlineMax, else empty
+  std::int64_t mtime_ns = 0;
+};
+
+// A file whose bytes may differ from its last version.
+struct DirtyFile {
+  Ino ino = 0;
+  bool orphan = false;  // removed here meanwhile: to be dropped
+};
+
+struct VersionInfo {
+  ContentId id;
+  std::int64_t time_ns = 0;   // when it was committed
+  std::int64_t mtime_ns = 0;
+  std::string host;           // name of the device that wrote it
+  bool current = false;
+  bool present = false;       // bytes are here
+};
+
+// What a remote delta, or a repair after a local commit, changed in what users see.
+struct Change {
+  enum class What : std::uint8_t {
+    kEntry,       // (parent, name) now leads elsewhere or nowhere
+    kAttributes,  // of ino
+    kContent,     // of ino
+    kWanted,      // content: a current version's object that is not here
+  };
+  What what = What::kEntry;
+  Ino parent = 0;
+  std::string name;
+  Ino ino = 0;
+  ContentId content;
+};
+
+struct Counts {
+  std::uint64_t files = 0;
+  std::uint64_t folders = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t missing_objects = 0;
+  std::uint64_t missing_bytes = 0;
+  std::uint64_t conflicts = 0;
+};
+
+struct DeviceInfo {
+  DeviceId id;
+  std::string name;
+  std::uint64_t known = 0;  // highest dot known here
+  bool self = false;
+};
+
+struct CatalogueOptions {
+  std::filesystem::path path;                // index.db
+  std::array<std::uint8_t, 32> node_key{};   // SHA-256 of this host's public key
+  std::array<std::uint8_t, 32> cluster{};    // SHA-256 of the CA certificate
+  std::string host_name;                     // shown in conflict names
+  std::function<std::int64_t()> now_ns;      // wall clock; the system's if empty
+};
+
+// Local operations are one transaction each and answer with errno codes (ENOENT, EEXIST,
+// ENOTDIR, EISDIR, ENOTEMPTY, ENAMETOOLONG, EINVAL, ENODATA, EMLINK, ENOSPC, EIO).
+// All calls from any thread; reads do not wait for a delta that is being applied.
+class Catalogue : public Replica {
+ public:
+  // Creates the database if there is none. Error::kCorrupt, kTooNew, kOtherCluster.
+  static Result<std::unique_ptr<Catalogue>> Open(const CatalogueOptions& options);
+  ~Catalogue() override;
+
+  // --- reading
+  Result<Node> Lookup(Ino parent, std::string_view name);
+  Result<Node> Get(Ino ino);
+  // At most `limit` entries after `cookie` (0: from the start), without "." and "..".
+  Result<std::vector<Entry>> List(Ino folder, std::uint64_t cookie, std::size_t limit);
+  Result<Ino> Parent(Ino folder);
+  Result<std::string> Target(Ino symlink);
+  Result<std::string> InlineBytes(Ino file);
+  Result<std::string> GetXattr(Ino ino, std::string_view name);
+  Result<std::vector<std::string>> ListXattrs(Ino ino);
+  // The ACLs of NewNode; empty if there are none.
+  Result<std::string> AclAccess(Ino ino);
+  Result<std::string> AclDefault(Ino ino);
+
+  // --- names and attributes
+  Result<Node> Make(Ino parent, std::string_view name, const NewNode& node);
+  Result<Node> Link(Ino ino, Ino parent, std::string_view name);
+  Result<Removed> Unlink(Ino parent, std::string_view name);
+  Result<Removed> RemoveFolder(Ino parent, std::string_view name);
+  // What the new name led to before, if anything was replaced.
+  Result<std::optional<Removed>> Rename(Ino parent, std::string_view name, Ino new_parent,
+                                        std::string_view new_name, unsigned flags);
+  Result<Node> SetAttributes(Ino ino, const AttributeChange& change);
+  Result<void> SetXattr(Ino ino, std::string_view name, std::string_view value, int flags);
+  Result<void> RemoveXattr(Ino ino, std::string_view name);
+  // Nobody holds this inode, which has no name left, any more: drop what is only local of it.
+  Result<void> Forget(Ino ino);
+
+  // --- contents
+  // Notes that the file's bytes are about to change, with what this host knows now (the version
+  // to come covers that, and this host's own commits since). Idempotent while the note stands.
+  // With `durable` the note has reached the disk when this returns.
+  Result<void> BeginWrite(Ino ino, bool durable);
+  // A new version; the first one publishes the inode, its names and what they replaced.
+  // `still_open`: the note of BeginWrite stays. ESTALE if the file was removed here meanwhile.
+  Result<Node> Commit(Ino ino, const NewVersion& version, bool still_open);
+  // The file turned out unchanged: takes the note back.
+  Result<void> AbandonWrite(Ino ino);
+  Result<std::vector<DirtyFile>> DirtyFiles();
+  Result<std::vector<VersionInfo>> History(Ino file);
+
+  // --- objects
+  // Records whether this host's store has the whole object.
+  Result<void> SetPresent(const ContentId& id, bool present);
+  // Objects of current versions that are not here, ordered by id, after `after`.
+  Result<std::vector<ContentId>> Missing(const std::optional<ContentId>& after, std::size_t limit);
+  // The previous object of a file whose current version is `id`, if it is here: a base for
+  // fetching only what differs.
+  Result<std::optional<ContentId>> PreviousObject(const ContentId& id);
+  // How many inodes or kept versions, other than `except`, need this object.
+  Result<std::uint64_t> Users(const ContentId& id, std::optional<Ino> except);
+  // Objects that are present and that no current or kept version needs.
+  Result<std::vector<ContentId>> Unused(std::size_t limit);
+
+  // --- many at once
+  // Operations of the calling thread until the batch goes out of scope are one transaction
+  // (import). Others that write wait.
+  class Batch {
+   public:
+    explicit Batch(Catalogue& catalogue);
+    ~Batch();  // rolls back unless Finish was called
+    Batch(const Batch&) = delete;
+    Batch& operator=(const Batch&) = delete;
+    Result<void> Finish();
+
+   private:
+    Catalogue& catalogue_;
+    bool finished_ = false;
+  };
+
+  // --- status
+  Result<Counts> Count();
+  Result<std::vector<std::string>> Conflicts(std::size_t limit);  // paths
+  Result<std::vector<DeviceInfo>> Devices();
+  Result<std::string> PathOf(Ino ino);  // from the root, "/a/b"; of its first live link
+  Result<void> CheckIntegrity();        // SQLite's and the invariants; Error::kCorrupt
+
+  // Called after the transaction, on the thread that applied it, with no lock held.
+  void OnChange(std::function<void(const std::vector<Change>&)> listener);
+  // Called when this host has new rows for its peers, on the thread that wrote them.
+  void OnPublish(std::function<void()> listener);
+
+  // --- Replica
+  DeviceId self() const override;
+  Summary Known() const override;
+  Result<std::unique_ptr<DeltaReader>> Cut(const Summary& since) override;
+  std::unique_ptr<DeltaWriter> Receive() override;
+
+ private:
+  class Impl;
+  explicit Catalogue(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace btfc::index

@@ -1,0 +1,28 @@
+// What the swarm needs of the object store.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string_view>
+
+#include "index/content.h"
+#include "index/result.h"
+
+namespace btfc::torrent {
+
+// Implemented by mount-helper over fs::ObjectStore and index::Catalogue. Calls from any of the
+// swarm's threads; they may touch the disk but wait for no peer.
+class ObjectPort {
+ public:
+  virtual ~ObjectPort() = default;
+  // The file of a whole object of this host, which may be served.
+  virtual std::optional<std::filesystem::path> Find(const index::ContentId& id) = 0;
+  // The file into which an object is fetched, and which reads that wait are answered from.
+  virtual std::filesystem::path PartialPath(const index::ContentId& id) = 0;
+  // A whole object of this host that probably shares pieces with `id`.
+  virtual std::optional<index::ContentId> Base(const index::ContentId& id) = 0;
+  // PartialPath(id) now holds exactly the verified bytes, and the swarm has closed it.
+  virtual Result<void> Arrived(const index::ContentId& id) = 0;
+};
+
+}  // namespace btfc::torrent

@@ -1,0 +1,1 @@
+#include "torrent/swarm.h"
