@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 #include "index/result.h"
 
@@ -25,9 +26,9 @@ struct NodeIdentity {
   std::array<std::uint8_t, 32> node_key{};  // SHA-256 of the public key's DER form
 };
 
-
 // Any thread. Files are written with mode 0600 and fsynced.
 Result<ClusterKey> MakeClusterKey(const std::string& cluster_name);
+// EEXIST if the file is there: a cluster's key is never overwritten.
 Result<void> WriteClusterKey(const ClusterKey& key, const std::filesystem::path& file);
 // On failure `why` says it for a person (missing, mode wider than 0600, not a key, key and
 // certificate do not belong together).

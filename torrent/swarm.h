@@ -21,22 +21,22 @@ struct SwarmOptions {
   ClusterKey cluster;
   NodeIdentity node;
   std::string host_name;
-  std::filesystem::path state_dir;       // resume data, piece layers
-  std::vector<std::string> listen;       // addresses or interface names; empty: all but loopback
-  std::uint16_t port = 51413;            // the next free one if it is taken
-  std::vector<std::string> peers;        // HOST[:PORT]
-  std::vector<std::string> trackers;     // URLs
+  std::filesystem::path state_dir;    // resume data, piece layers
+  std::vector<std::string> listen;    // addresses or interface names; empty: all but loopback
+  std::uint16_t port = 51413;         // the next free one if it is taken
+  std::vector<std::string> peers;     // HOST[:PORT]
+  std::vector<std::string> trackers;  // URLs
   bool lpd = true;
   bool dht = false;
-  bool read_only = false;                // serves objects, sends no rows
-  bool lazy = false;                     // fetches only what is read
+  bool read_only = false;  // serves objects, sends no rows
+  bool lazy = false;       // fetches only what is read
 };
 
 struct PeerStatus {
   index::DeviceId device;
   std::string name;
-  std::string address;          // host:port
-  bool in_sync = false;         // its summary covers ours and ours its
+  std::string address;   // host:port
+  bool in_sync = false;  // its summary covers ours and ours its
   std::int64_t clock_offset_ns = 0;
   std::uint64_t sent_bytes = 0;
   std::uint64_t received_bytes = 0;
@@ -52,8 +52,8 @@ struct SwarmStatus {
   std::uint16_t port = 0;
   std::vector<PeerStatus> peers;
   std::vector<TransferStatus> fetching;
-  std::uint64_t waiting = 0;             // objects wanted, not begun
-  std::uint64_t refused_peers = 0;       // bad certificates
+  std::uint64_t waiting = 0;        // objects wanted, not begun
+  std::uint64_t refused_peers = 0;  // bad certificates
   std::uint64_t bad_messages = 0;
 };
 

@@ -1,1 +1,0 @@
-#include "torrent/swarm.h"
