@@ -4,6 +4,7 @@
 #include <boost/outcome/std_result.hpp>
 #include <boost/outcome/try.hpp>
 #include <system_error>
+#include <utility>
 
 namespace btfc {
 
@@ -13,16 +14,24 @@ namespace btfc {
 template <class T>
 using Result = boost::outcome_v2::std_result<T>;
 
+// Returns the failure of a Result<T> expression from the enclosing function, else names its value:
+// BTFC_TRY(node, catalogue.Get(ino)); BOOST_OUTCOME_TRYV does it for Result<void>. (Boost's own
+// macro for values changed its syntax between Debian 12's and 13's version.)
+#define BTFC_TRY(name, expression)                               \
+  auto name##_or_failure = (expression);                         \
+  if (!name##_or_failure) return name##_or_failure.as_failure(); \
+  auto&& name = std::move(name##_or_failure).assume_value()
+
 inline boost::outcome_v2::success_type<void> Ok() { return boost::outcome_v2::success(); }
 
 enum class Error {
-  kCorrupt = 1,      // a stored or received byte string does not parse or contradicts itself
-  kTooNew,           // written by a newer version of btfc
-  kOtherCluster,     // belongs to a cluster with another key
-  kNotCovered,       // a delta starts after what this host knows; ask again from here
-  kStorage,          // SQLite or the disk below it failed
-  kCancelled,        // the caller gave up
-  kUnavailable,      // nobody who could deliver is reachable
+  kCorrupt = 1,   // a stored or received byte string does not parse or contradicts itself
+  kTooNew,        // written by a newer version of btfc
+  kOtherCluster,  // belongs to a cluster with another key
+  kNotCovered,    // a delta starts after what this host knows; ask again from here
+  kStorage,       // SQLite or the disk below it failed
+  kCancelled,     // the caller gave up
+  kUnavailable,   // nobody who could deliver is reachable
 };
 
 std::error_code make_error_code(Error error) noexcept;

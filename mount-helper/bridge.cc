@@ -1,0 +1,61 @@
+#include "mount-helper/bridge.h"
+
+#include <utility>
+
+namespace btfc::mount_helper {
+
+void Bridge::Connect(torrent::Swarm* swarm, fs::Files* files) {
+  files_ = files;
+  swarm_ = swarm;
+}
+
+void Bridge::Disconnect() {
+  swarm_ = nullptr;
+  files_ = nullptr;
+}
+
+std::uint64_t Bridge::Request(const index::ContentId& id, std::uint64_t offset,
+                              std::uint64_t length, Done done) {
+  torrent::Swarm* swarm = swarm_;
+  return swarm == nullptr ? 0 : swarm->Read(id, offset, length, std::move(done));
+}
+
+void Bridge::Cancel(std::uint64_t request) {
+  if (torrent::Swarm* swarm = swarm_; swarm != nullptr && request != 0) swarm->CancelRead(request);
+}
+
+void Bridge::Available(const index::ContentId& id) {
+  if (torrent::Swarm* swarm = swarm_; swarm != nullptr) swarm->Available(id);
+}
+
+void Bridge::Withdraw(const index::ContentId& id, std::function<void()> done) {
+  if (torrent::Swarm* swarm = swarm_; swarm != nullptr) {
+    swarm->Withdraw(id, std::move(done));
+  } else {
+    done();
+  }
+}
+
+std::optional<std::filesystem::path> Bridge::Find(const index::ContentId& id) {
+  if (!store_.Has(id)) return std::nullopt;
+  return store_.ObjectPath(id);
+}
+
+std::filesystem::path Bridge::PartialPath(const index::ContentId& id) {
+  return store_.PartialPath(id);
+}
+
+std::optional<index::ContentId> Bridge::Base(const index::ContentId& id) {
+  const auto previous = catalogue_.PreviousObject(id);
+  if (!previous || !previous.value() || !store_.Has(*previous.value())) return std::nullopt;
+  return *previous.value();
+}
+
+Result<void> Bridge::Arrived(const index::ContentId& id) {
+  BOOST_OUTCOME_TRYV(store_.Adopt(id));
+  BOOST_OUTCOME_TRYV(catalogue_.SetPresent(id, true));
+  if (fs::Files* files = files_; files != nullptr) files->Arrived(id);
+  return Ok();
+}
+
+}  // namespace btfc::mount_helper

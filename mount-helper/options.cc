@@ -1,0 +1,299 @@
+#include "mount-helper/options.h"
+
+#include <fmt/format.h>
+#include <pwd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string_view>
+
+namespace btfc::mount_helper {
+namespace {
+
+// An option's handler answers what is wrong with the value, or nothing.
+using Complaint = std::optional<std::string>;
+using WithValue = std::function<Complaint(MountRequest&, const std::string&)>;
+using Flag = std::function<void(MountRequest&)>;
+
+template <class T>
+std::optional<T> Number(std::string_view text) {
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+Complaint SetPort(MountRequest& request, const std::string& value) {
+  const auto port = Number<std::uint16_t>(value);
+  if (!port || *port == 0) return "a port is a number from 1 to 65535";
+  request.port = *port;
+  return {};
+}
+
+// Seconds, or with a suffix: 500ms, 30s, 2m.
+Complaint SetReadTimeout(MountRequest& request, const std::string& value) {
+  const auto digits = value.find_first_not_of("0123456789");
+  const auto number = Number<std::uint32_t>(std::string_view(value).substr(0, digits));
+  const auto unit = digits == std::string::npos ? "s" : value.substr(digits);
+  static const std::map<std::string, std::int64_t> kUnits = {{"ms", 1}, {"s", 1000}, {"m", 60'000}};
+  const auto factor = kUnits.find(unit);
+  if (!number || *number == 0 || factor == kUnits.end()) {
+    return "a time is a number of seconds above 0, or 500ms, 30s, 2m";
+  }
+  request.read_timeout = std::chrono::milliseconds(*number * factor->second);
+  return {};
+}
+
+Complaint SetImport(MountRequest& request, const std::string& value) {
+  static const std::map<std::string, ImportMode> kModes = {
+      {"copy", ImportMode::kCopy}, {"link", ImportMode::kLink}, {"none", ImportMode::kNone}};
+  const auto mode = kModes.find(value);
+  if (mode == kModes.end()) return "it is one of copy, link, none";
+  request.import = mode->second;
+  return {};
+}
+
+Complaint SetOwner(MountRequest& request, const std::string& value) {
+  if (value != "map" && value != "numeric") return "it is map or numeric";
+  request.numeric_owner = value == "numeric";
+  return {};
+}
+
+WithValue Append(std::vector<std::string> MountRequest::*list) {
+  return [list](MountRequest& request, const std::string& value) -> Complaint {
+    (request.*list).push_back(value);
+    return {};
+  };
+}
+
+WithValue SetPath(std::filesystem::path MountRequest::*path) {
+  return [path](MountRequest& request, const std::string& value) -> Complaint {
+    request.*path = value;
+    return {};
+  };
+}
+
+const std::map<std::string, WithValue, std::less<>>& ValueOptions() {
+  static const std::map<std::string, WithValue, std::less<>> kOptions = {
+      {"cache", SetPath(&MountRequest::cache)},
+      {"key", SetPath(&MountRequest::key)},
+      {"port", SetPort},
+      {"listen", Append(&MountRequest::listen)},
+      {"peer", Append(&MountRequest::peers)},
+      {"tracker", Append(&MountRequest::trackers)},
+      {"read_timeout", SetReadTimeout},
+      {"import", SetImport},
+      {"owner", SetOwner},
+  };
+  return kOptions;
+}
+
+const std::map<std::string, Flag, std::less<>>& FlagOptions() {
+  static const std::map<std::string, Flag, std::less<>> kOptions = {
+      {"lpd", [](MountRequest& r) { r.lpd = true; }},
+      {"nolpd", [](MountRequest& r) { r.lpd = false; }},
+      {"dht", [](MountRequest& r) { r.dht = true; }},
+      {"nodht", [](MountRequest& r) { r.dht = false; }},
+      {"lazy", [](MountRequest& r) { r.lazy = true; }},
+      {"ro", [](MountRequest& r) { r.read_only = true; }},
+      {"rw", [](MountRequest& r) { r.read_only = false; }},
+      {"allow_other", [](MountRequest& r) { r.allow_other = true; }},
+  };
+  return kOptions;
+}
+
+// Kept for mount(2) or fusermount3.
+constexpr std::array kKernelOptions = {
+    "suid",        "nosuid",    "dev",           "nodev",       "exec",      "noexec",
+    "atime",       "noatime",   "diratime",      "nodiratime",  "relatime",  "norelatime",
+    "sync",        "async",     "dirsync",       "strictatime", "lazytime",  "nolazytime",
+    "nosymfollow", "symfollow", "nostrictatime", "iversion",    "noiversion"};
+
+// mount(8) and systemd hand these to every helper; they say nothing to a filesystem.
+constexpr std::array kIgnoredOptions = {"defaults",
+                                        "auto",
+                                        "noauto",
+                                        "user",
+                                        "nouser",
+                                        "users",
+                                        "owner",
+                                        "group",
+                                        "nofail",
+                                        "_netdev",
+                                        "default_permissions",
+                                        "loud",
+                                        "silent"};
+
+template <class List>
+bool Contains(const List& list, std::string_view word) {
+  return std::find(list.begin(), list.end(), word) != list.end();
+}
+
+bool IsForOthers(std::string_view option) {
+  return Contains(kIgnoredOptions, option) || option.starts_with("x-") ||
+         option.starts_with("X-") || option.starts_with("comment=") || option.starts_with("user=");
+}
+
+Complaint ApplyOption(MountRequest& request, const std::string& option) {
+  const auto equals = option.find('=');
+  const auto name = option.substr(0, equals);
+  if (const auto handler = ValueOptions().find(name); handler != ValueOptions().end()) {
+    if (equals == std::string::npos && name == "owner") return {};  // mount(8)'s word
+    const auto value = equals == std::string::npos ? "" : option.substr(equals + 1);
+    if (value.empty()) return fmt::format("option {}= needs a value", name);
+    if (const auto wrong = handler->second(request, value)) {
+      return fmt::format("option {}: '{}' does not fit: {}", name, value, *wrong);
+    }
+    return {};
+  }
+  if (const auto handler = FlagOptions().find(option); handler != FlagOptions().end()) {
+    handler->second(request);
+    return {};
+  }
+  if (Contains(kKernelOptions, option)) {
+    request.kernel_options.push_back(option);
+    return {};
+  }
+  if (IsForOthers(option)) return {};
+  return fmt::format("unknown option '{}' (mount.btfc --help lists them)", option);
+}
+
+Complaint ApplyOptions(MountRequest& request, std::string_view list) {
+  while (!list.empty()) {
+    const auto comma = list.find(',');
+    const auto option = std::string(list.substr(0, comma));
+    if (!option.empty()) {
+      if (auto wrong = ApplyOption(request, option)) return wrong;
+    }
+    list.remove_prefix(comma == std::string_view::npos ? list.size() : comma + 1);
+  }
+  return {};
+}
+
+Complaint CheckSpec(const std::string& spec) {
+  if (spec.empty() || spec == "." || spec == ".." || spec.find('/') != std::string::npos ||
+      spec.size() > 128) {
+    return fmt::format(
+        "'{}' is no name for a cluster: 1 to 128 bytes without '/' (mount.btfc [SPEC] MOUNTPOINT)",
+        spec);
+  }
+  return {};
+}
+
+Complaint Complete(MountRequest& request, const std::vector<std::string>& words,
+                   const std::filesystem::path& home, const std::filesystem::path& current) {
+  if (words.empty()) return "the mount point is missing (mount.btfc [SPEC] MOUNTPOINT)";
+  if (words.size() > 2) return fmt::format("'{}' is one word too many", words[2]);
+  if (words.back().empty()) return "the mount point is empty";
+  request.mount_point = (current / words.back()).lexically_normal();
+  if (!request.mount_point.has_filename() && request.mount_point.has_relative_path()) {
+    request.mount_point = request.mount_point.parent_path();  // a slash at the end
+  }
+  request.spec = words.size() == 2 ? words.front() : request.mount_point.filename().string();
+  if (auto wrong = CheckSpec(request.spec)) return wrong;
+  if (request.cache.empty()) {
+    if (home.empty()) return "no home folder is known for this user: give cache=DIR";
+    request.cache = DefaultCache(home, request.spec);
+  }
+  request.cache = (current / request.cache).lexically_normal();
+  if (!request.key.empty()) request.key = (current / request.key).lexically_normal();
+  return {};
+}
+
+// One argument that is not a positional word. `next` gives its value and moves on.
+Complaint ApplySwitch(MountRequest& request, std::string_view argument,
+                      const std::function<std::optional<std::string>()>& next) {
+  if (argument == "--foreground") {
+    request.foreground = true;
+    return {};
+  }
+  if (argument.starts_with("--")) return fmt::format("unknown argument '{}'", argument);
+  for (std::size_t i = 1; i < argument.size(); ++i) {
+    const char letter = argument[i];
+    if (letter == 'f') request.fake = true;
+    if (letter == 'v') request.verbose = true;
+    if (std::string_view("fvsn").find(letter) != std::string_view::npos) continue;
+    if (std::string_view("otN").find(letter) == std::string_view::npos) {
+      return fmt::format("unknown argument '-{}'", letter);
+    }
+    auto value =
+        i + 1 < argument.size() ? std::optional(std::string(argument.substr(i + 1))) : next();
+    if (!value) return fmt::format("argument '-{}' needs a value", letter);
+    return letter == 'o' ? ApplyOptions(request, *value) : Complaint{};
+  }
+  return {};
+}
+
+}  // namespace
+
+std::variant<MountRequest, HelpRequest, UsageError> ParseMountArguments(
+    const std::vector<std::string>& arguments, const std::filesystem::path& home,
+    const std::filesystem::path& current_folder) {
+  MountRequest request;
+  std::vector<std::string> words;
+  bool only_words = false;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const auto& argument = arguments[i];
+    if (only_words || argument.size() < 2 || argument[0] != '-') {
+      words.push_back(argument);
+      continue;
+    }
+    if (argument == "--") {
+      only_words = true;
+      continue;
+    }
+    if (argument == "--help" || argument == "-h") return HelpRequest{false};
+    if (argument == "--version" || argument == "-V") return HelpRequest{true};
+    const auto next = [&]() -> std::optional<std::string> {
+      if (i + 1 == arguments.size()) return std::nullopt;
+      return arguments[++i];
+    };
+    if (const auto wrong = ApplySwitch(request, argument, next)) return UsageError{*wrong};
+  }
+  if (const auto wrong = Complete(request, words, home, current_folder)) return UsageError{*wrong};
+  return request;
+}
+
+std::string MountUsage() {
+  return "usage: mount.btfc [SPEC] MOUNTPOINT [-o OPTION[,OPTION]...] [--foreground]\n"
+         "Mounts a folder that is the same on every host of a private cluster.\n"
+         "SPEC is the cluster's name; without it, the mount point's last component.\n"
+         "\n"
+         "  cache=DIR          state and contents of this host (~/.btfccache/SPEC)\n"
+         "  key=FILE           the cluster's key (cluster.key in the cache folder)\n"
+         "  port=N             TCP port, the next free one if it is taken (51413)\n"
+         "  listen=ADDRESS     address or interface to listen on; may be repeated (all but "
+         "loopback)\n"
+         "  peer=HOST[:PORT]   another host of the cluster; may be repeated\n"
+         "  tracker=URL        a BitTorrent tracker to find others by; may be repeated\n"
+         "  lpd | nolpd        find hosts on the local network (lpd)\n"
+         "  dht | nodht        find hosts by the distributed hash table (nodht)\n"
+         "  read_timeout=TIME  how long a read waits for bytes that nobody delivers (60s)\n"
+         "  import=copy|link|none  what to do with files in the mount point at the first mount "
+         "(copy)\n"
+         "  lazy               fetch what is read instead of mirroring everything\n"
+         "  owner=map|numeric  how owners of other hosts' files are shown (map)\n"
+         "  allow_other        let other users in, too\n"
+         "  ro, noatime, noexec, nosuid, nodev ...  as for every filesystem\n"
+         "\n"
+         "  --foreground       stay in the foreground, log to standard error\n"
+         "  --help, --version\n";
+}
+
+std::filesystem::path HomeFolder() {
+  if (const char* home = std::getenv("HOME"); home != nullptr && *home == '/') return home;
+  const passwd* entry = getpwuid(geteuid());
+  return entry != nullptr ? entry->pw_dir : "";
+}
+
+std::filesystem::path DefaultCache(const std::filesystem::path& home, const std::string& spec) {
+  return home / ".btfccache" / spec;
+}
+
+}  // namespace btfc::mount_helper

@@ -1,0 +1,109 @@
+#include "mount-helper/options.h"
+
+#include <gtest/gtest.h>
+
+namespace btfc::mount_helper {
+namespace {
+
+auto Parse(const std::vector<std::string>& arguments) {
+  return ParseMountArguments(arguments, "/home/ada", "/srv");
+}
+
+MountRequest Good(const std::vector<std::string>& arguments) {
+  auto parsed = Parse(arguments);
+  if (const auto* wrong = std::get_if<UsageError>(&parsed)) ADD_FAILURE() << wrong->message;
+  return std::get<MountRequest>(parsed);
+}
+
+std::string Wrong(const std::vector<std::string>& arguments) {
+  auto parsed = Parse(arguments);
+  if (const auto* wrong = std::get_if<UsageError>(&parsed)) return wrong->message;
+  ADD_FAILURE() << "was taken";
+  return "";
+}
+
+TEST(OptionsTest, TheMountPointNamesTheCluster) {
+  const auto request = Good({"/home/ada/btfc"});
+  EXPECT_EQ("btfc", request.spec);
+  EXPECT_EQ("/home/ada/btfc", request.mount_point);
+  EXPECT_EQ("/home/ada/.btfccache/btfc", request.cache);
+  EXPECT_FALSE(request.foreground);
+}
+
+TEST(OptionsTest, ASlashAtTheEndAndARelativePathAreFine) {
+  const auto request = Good({"films/"});
+  EXPECT_EQ("films", request.spec);
+  EXPECT_EQ("/srv/films", request.mount_point);
+}
+
+TEST(OptionsTest, MountEightsDialect) {
+  const auto request = Good({"work", "/mnt/w", "-sn", "-v", "-t", "btfc", "-o",
+                             "rw,_netdev,nofail,user,noatime,x-systemd.automount,comment=hello"});
+  EXPECT_EQ("work", request.spec);
+  EXPECT_EQ("/mnt/w", request.mount_point);
+  EXPECT_TRUE(request.verbose);
+  EXPECT_EQ(std::vector<std::string>{"noatime"}, request.kernel_options);
+}
+
+TEST(OptionsTest, FakeIsNotForeground) {
+  const auto request = Good({"work", "/mnt/w", "-f"});
+  EXPECT_TRUE(request.fake);
+  EXPECT_FALSE(request.foreground);
+  EXPECT_TRUE(Good({"work", "/mnt/w", "--foreground"}).foreground);
+}
+
+TEST(OptionsTest, EveryOptionArrives) {
+  const auto request =
+      Good({"w", "/mnt/w", "-o", "cache=c,key=/k,port=6000,listen=10.0.0.1,peer=a,peer=b:7000",
+            "-otracker=http://t/announce,nolpd,dht,lazy,ro,allow_other,owner=numeric,"
+            "read_timeout=500ms,import=link"});
+  EXPECT_EQ("/srv/c", request.cache);
+  EXPECT_EQ("/k", request.key);
+  EXPECT_EQ(6000, request.port);
+  EXPECT_EQ(std::vector<std::string>{"10.0.0.1"}, request.listen);
+  EXPECT_EQ((std::vector<std::string>{"a", "b:7000"}), request.peers);
+  EXPECT_EQ(std::vector<std::string>{"http://t/announce"}, request.trackers);
+  EXPECT_FALSE(request.lpd);
+  EXPECT_TRUE(request.dht);
+  EXPECT_TRUE(request.lazy);
+  EXPECT_TRUE(request.read_only);
+  EXPECT_TRUE(request.allow_other);
+  EXPECT_TRUE(request.numeric_owner);
+  EXPECT_EQ(std::chrono::milliseconds(500), request.read_timeout);
+  EXPECT_EQ(ImportMode::kLink, request.import);
+}
+
+TEST(OptionsTest, MountEightsOwnerIsNotOurs) {
+  EXPECT_FALSE(Good({"w", "/m", "-oowner"}).numeric_owner);
+}
+
+TEST(OptionsTest, WrongOnesAreNamed) {
+  EXPECT_NE(std::string::npos, Wrong({"/m", "-o", "nosuchthing"}).find("nosuchthing"));
+  EXPECT_NE(std::string::npos, Wrong({"/m", "-o", "port=70000"}).find("port: '70000'"));
+  EXPECT_NE(std::string::npos, Wrong({"/m", "-o", "port=0"}).find("port"));
+  EXPECT_NE(std::string::npos, Wrong({"/m", "-o", "port"}).find("needs a value"));
+  EXPECT_NE(std::string::npos, Wrong({"/m", "-o", "import=move"}).find("copy, link, none"));
+  EXPECT_NE(std::string::npos, Wrong({"/m", "-o", "read_timeout=never"}).find("read_timeout"));
+  EXPECT_NE(std::string::npos, Wrong({"/m", "-o", "owner=me"}).find("owner"));
+  EXPECT_NE(std::string::npos, Wrong({"/m", "-o"}).find("-o"));
+  EXPECT_NE(std::string::npos, Wrong({"/m", "-x"}).find("-x"));
+  EXPECT_NE(std::string::npos, Wrong({"/m", "--frobnicate"}).find("--frobnicate"));
+  EXPECT_NE(std::string::npos, Wrong({}).find("mount point is missing"));
+  EXPECT_NE(std::string::npos, Wrong({"a", "b", "c"}).find("'c'"));
+  EXPECT_NE(std::string::npos, Wrong({"a/b", "/m"}).find("a/b"));
+  EXPECT_NE(std::string::npos, Wrong({"/"}).find("no name for a cluster"));
+}
+
+TEST(OptionsTest, WithoutAHomeTheCacheMustBeGiven) {
+  auto parsed = ParseMountArguments({"/m"}, "", "/");
+  ASSERT_TRUE(std::holds_alternative<UsageError>(parsed));
+  EXPECT_NE(std::string::npos, std::get<UsageError>(parsed).message.find("cache="));
+}
+
+TEST(OptionsTest, HelpAndVersion) {
+  EXPECT_FALSE(std::get<HelpRequest>(Parse({"--help"})).version);
+  EXPECT_TRUE(std::get<HelpRequest>(Parse({"-V"})).version);
+}
+
+}  // namespace
+}  // namespace btfc::mount_helper
