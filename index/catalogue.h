@@ -215,6 +215,8 @@ class Catalogue : public Replica {
   // The file turned out unchanged: takes the note back.
   Result<void> AbandonWrite(Ino ino);
   Result<std::vector<DirtyFile>> DirtyFiles();
+  // All transactions that ended before this call have reached the disk when it returns (fsync).
+  Result<void> Sync();
   Result<std::vector<VersionInfo>> History(Ino file);
 
   // --- objects
