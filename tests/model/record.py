@@ -1,0 +1,146 @@
+"""Records random histories of the model as golden files, for tests/index/golden_test.cc.
+
+python3 record.py FOLDER [COUNT]
+
+A file is lines of fields between tabs; paths are absolute, ids hex, times nanoseconds:
+
+  host NAME DEVICE                        a catalogue (node key: SHA-256 of the name)
+  make NAME TIME PATH INODE LINK CONTENT  a new file with its first version
+  mkdir NAME TIME PATH FOLDER
+  link NAME TIME PATH NEW LINK
+  unlink NAME TIME PATH, rmdir NAME TIME PATH, rename NAME TIME PATH NEW, chmod NAME TIME PATH MODE
+  open NAME TIME HANDLE PATH              the file is about to change; at most one handle an inode and host
+  commit NAME TIME HANDLE CONTENT OPEN    a version; OPEN 1: the handle stays
+  close NAME HANDLE                       unchanged since
+  cut DELTA FROM TO                       what FROM has and TO lacks ("-": one that knows nothing)
+  give DELTA TO                           takes it; deltas may arrive late, twice or never
+  tree NAME, then an entry a line: a tab, PATH, "d" or "f", for files MODE and CONTENT
+  end                                     all hosts have the tree that follows
+
+TIME is what the host's clock shows. CONTENT is the file's bytes.
+"""
+import os
+import sys
+
+from replication import *
+from test_replication import ALL, NO_EDITS, NO_RENAMES, World, show
+
+HOUR = 3600 * 10**9
+TREE_EVERY = 12                                            # steps
+
+
+class Recorder(Host):
+    """A host whose user's operations are written down."""
+    def __init__(self, world, name, clock, new_id):
+        self.world, self.ids = world, []
+        super().__init__(name, clock, lambda: self.ids.append(new_id()) or self.ids[-1])
+        self.name = name
+        world.line("host", name, self.device)
+
+    def line(self, operation, *fields):
+        self.world.line(operation, self.name, self.clock(), *fields)
+
+    def create(self, path, root, mode=0o644):
+        inode = super().create(path, root, mode)
+        self.line("make", path, *self.ids[-2:], root)
+        return inode
+
+    def mkdir(self, path):
+        super().mkdir(path)
+        self.line("mkdir", path, self.ids[-1])
+
+    def link(self, path, new):
+        super().link(path, new)
+        self.line("link", path, new, self.ids[-1])
+
+    def unlink(self, path):
+        self.line("unlink" if show(self)[path][0] == "file" else "rmdir", path)
+        super().unlink(path)
+
+    rmdir = unlink
+
+    def rename(self, path, new):
+        self.line("rename", path, new)
+        super().rename(path, new)
+
+    def chmod(self, path, mode):
+        self.line("chmod", path, "%o" % mode)
+        super().chmod(path, mode)
+
+    def open(self, path):
+        self.world.handle += 1
+        inode, known = super().open(path)
+        self.line("open", self.world.handle, path)
+        return inode, known, self.world.handle
+
+    def commit(self, handle, root):
+        kept = any(entry[0] == handle for entry in self.world.handles[self.device])
+        self.line("commit", handle[2], root, int(kept))
+        super().commit(handle[:2], root)
+
+
+class RecordedWorld(World):
+    names = ("a.txt", ".b", "c")
+
+    def __init__(self, seed, hosts, **options):
+        self.lines, self.handle, self.delta = [], 0, 0
+        super().__init__(seed, hosts, one_handle=True, tick=HOUR, **options)
+
+    def line(self, *fields):
+        self.lines.append("\t".join(map(str, fields)))
+
+    def host(self, name, skew):
+        return Recorder(self, name, lambda: self.wall + skew, seeded_ids("%s %s" % (self.seed, name)))
+
+    def cut_delta(self, origin, to):
+        self.delta += 1
+        self.line("cut", self.delta, origin.name, to.name if to else "-")
+        return self.delta, super().cut_delta(origin, to)
+
+    def give(self, host, delta):
+        self.line("give", delta[0], host.name)
+        return super().give(host, delta[1])
+
+    def close(self, host, entry):
+        """After a commit, which then was the last, or unchanged since."""
+        super().close(host, entry)
+        last = self.lines[-1].split("\t")
+        if last[0] == "commit" and last[3] == str(entry[0][2]):
+            self.lines[-1] = "\t".join(last[:-1] + ["0"])
+        else:
+            self.line("close", host.name, entry[0][2])
+
+    def step(self, ops):
+        super().step(ops)
+        host = self.g.choice(self.hosts)
+        if self.handles[host.device] and self.g.random() < .05:
+            self.close(host, self.g.choice(self.handles[host.device]))
+        if self.g.random() < 1 / TREE_EVERY:
+            self.tree("tree", self.g.choice(self.hosts))
+
+    def tree(self, word, host):
+        self.line(*((word, host.name) if word == "tree" else (word,)))
+        for path, (kind, root, inode) in sorted(show(host).items()):
+            fields = ("f", "%o" % host.rows["attr", inode].value, root) if kind == "file" else ("d",)
+            self.line("", path, *fields)
+
+
+KINDS = (("all", ALL, dict(skew=False)), ("skew", ALL, dict(skew=True)), ("equal", ALL, dict(skew=True, shared=True)),
+         ("no-edits", NO_EDITS, dict(skew=True)), ("no-renames", NO_RENAMES, dict(skew=True)))
+STEPS = (60, 150, 300)
+
+
+def record(folder, count):
+    for n in range(count):
+        label, ops, options = KINDS[n % len(KINDS)]
+        world = RecordedWorld(7000 + n, 2 + n % 4, **options)
+        for _ in range(STEPS[n % len(STEPS)]):
+            world.step(ops)
+        world.finish()
+        world.tree("end", world.hosts[0])
+        with open(os.path.join(folder, "%02d-%s.txt" % (n, label)), "w") as out:
+            out.write("\n".join(world.lines) + "\n")
+
+
+if __name__ == "__main__":
+    record(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 45)
