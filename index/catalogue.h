@@ -93,6 +93,12 @@ struct AttributeChange {
   std::optional<std::int64_t> atime_ns;
 };
 
+// A name of an inode.
+struct NameAt {
+  Ino parent = 0;
+  std::string name;
+};
+
 struct Removed {
   Ino ino = 0;
   Kind kind = Kind::kFile;
@@ -182,6 +188,8 @@ class Catalogue : public Replica {
   // At most `limit` entries after `cookie` (0: from the start), without "." and "..".
   Result<std::vector<Entry>> List(Ino folder, std::uint64_t cookie, std::size_t limit);
   Result<Ino> Parent(Ino folder);
+  // All names that lead to this inode now.
+  Result<std::vector<NameAt>> LinksOf(Ino ino);
   Result<std::string> Target(Ino symlink);
   Result<std::string> InlineBytes(Ino file);
   Result<std::string> GetXattr(Ino ino, std::string_view name);
