@@ -46,13 +46,23 @@ struct LiveStat {
 
 struct FilesOptions {
   std::chrono::milliseconds read_timeout{60000};
+  std::chrono::milliseconds collect_interval{60000};  // between looks for objects nobody needs
+  std::chrono::milliseconds stop_timeout{30000};      // what Stop waits for commits
   unsigned hash_threads = 2;
   bool read_only = false;
 };
 
 // A call that may have to wait for bytes from other hosts answers through `done`: at once on the
-// calling thread when nothing is missing, else later on another thread. Cancel makes a waiting call
-// answer EINTR. No call blocks on a peer. All calls from any thread.
+// calling thread when nothing is missing, else later on another thread (a waiting open, while a big
+// file is copied, too). Cancel makes a waiting call answer EINTR. No call blocks on a peer. All
+// calls from any thread, with no lock held that `done` takes.
+//
+// Start ignores SIGIO for the whole process: leases on working files are broken by it.
+//
+// Order: Stat before Catalogue::Get. The other way round a commit in between shows neither the
+// working file's size nor the new version's.
+//
+// A file in its life (DESIGN 6): the states are FileState's phases in file_state.h.
 class Files {
  public:
   template <class T>
@@ -70,13 +80,16 @@ class Files {
   void Stop();
 
   Ticket Open(index::Ino ino, int flags, Done<Opened> done);
-  // A file that Catalogue::Make has just made.
+  // A file that Catalogue::Make has just made; nobody else opened it before. mknod of a regular
+  // file: Create, then Release, or nobody commits the empty file.
   Result<Opened> Create(index::Ino ino, int flags);
   Ticket Read(Handle handle, std::uint64_t offset, std::size_t length, Done<std::string> done);
   Result<std::size_t> Write(Handle handle, std::uint64_t offset, std::string_view bytes);
-  // Every close() of a descriptor. What it returns for survives kill -9.
+  // Every close() of a descriptor. What it returns for survives kill -9: the bytes are in the
+  // working file by then, and the note of BeginWrite in the database.
   Result<void> Flush(Handle handle);
   Result<void> Fsync(Handle handle, bool data_only);
+  // Also of a handle whose open reply the kernel refused.
   void Release(Handle handle);
   // SETATTR of the size, with or without a handle.
   Ticket Truncate(index::Ino ino, std::optional<Handle> handle, std::uint64_t size,
@@ -85,11 +98,13 @@ class Files {
   Result<std::uint64_t> Seek(Handle handle, std::uint64_t offset, int whence);
   Result<std::size_t> CopyRange(Handle in, std::uint64_t in_offset, Handle out,
                                 std::uint64_t out_offset, std::size_t length);
+  // Fine if it was answered already, or never was a ticket.
   void Cancel(Ticket ticket);
 
   // Nothing if the catalogue's figures are the right ones.
   std::optional<LiveStat> Stat(index::Ino ino);
-  // utimensat on a file that is being written.
+  // utimensat. True: done on the working file, and the next version gets the time. False: nothing
+  // is being written here, Catalogue::SetAttributes is to be called.
   Result<bool> SetTimes(index::Ino ino, std::optional<std::int64_t> atime_ns,
                         std::optional<std::int64_t> mtime_ns);
   // The last name went away by an operation of this host: never commit it.
@@ -104,8 +119,8 @@ class Files {
   void Arrived(const index::ContentId& id);
 
   struct Status {
-    std::uint64_t writing = 0;     // files open for writing or not yet committed
-    std::uint64_t waiting = 0;     // reads that wait for bytes
+    std::uint64_t writing = 0;  // files open for writing or not yet committed
+    std::uint64_t waiting = 0;  // reads that wait for bytes
   };
   Status GetStatus() const;
 

@@ -16,12 +16,12 @@ enum class OwnerPolicy : std::uint8_t { kMap, kNumeric };
 
 struct MountOptions {
   std::filesystem::path mount_point;
-  std::string source;                        // the cluster's name, verbatim: fsname=
-  std::vector<std::string> kernel_options;   // for mount(2) or fusermount3: ro, nosuid, noatime ...
+  std::string source;                       // the cluster's name, verbatim: fsname=
+  std::vector<std::string> kernel_options;  // for mount(2) or fusermount3: ro, nosuid, noatime ...
   bool read_only = false;
   bool allow_other = false;
   OwnerPolicy owner = OwnerPolicy::kMap;
-  std::filesystem::path cache;               // for statfs
+  std::filesystem::path cache;  // for statfs
   unsigned workers = 2;
 };
 

@@ -12,7 +12,8 @@
 namespace btfc::fs {
 
 // Folders below the cache: objects/ab/abcdef...(root in hex)-SIZE (mode 0400), partial/ (being
-// fetched), work/INO (being written). All calls from any thread.
+// fetched), work/INO (being written), lost+found/ (working files that belong to nothing). All calls
+// from any thread; none waits for anything but the disk.
 class ObjectStore {
  public:
   // Makes the folders, mode 0700.
@@ -21,19 +22,37 @@ class ObjectStore {
   std::filesystem::path ObjectPath(const index::ContentId& id) const;
   std::filesystem::path PartialPath(const index::ContentId& id) const;
   std::filesystem::path WorkPath(index::Ino ino) const;
+  // A name beside WorkPath for a file in the making. What bears it is worthless after a crash.
+  std::filesystem::path NewWorkPath(index::Ino ino) const;
   const std::filesystem::path& work_folder() const { return work_; }
+  const std::filesystem::path& lost_folder() const { return lost_; }
+
+  // Whether a copy within the store costs nothing (the filesystem shares extents).
+  bool reflinks() const { return reflinks_; }
 
   // By size as well as name: a file of another length does not count.
   bool Has(const index::ContentId& id) const;
-  // partial/ -> objects/, after the bytes were verified.
+  // partial/ -> objects/, after the bytes were verified. They are on the disk before they get the
+  // object's name, so that a power cut leaves no object with other bytes.
   Result<void> Adopt(const index::ContentId& id);
-  // A second name in objects/ for a working file whose bytes hash to `id`; fine if it is there.
-  Result<void> Link(const std::filesystem::path& working, const index::ContentId& id);
+  // A second name in objects/ for a working file whose bytes hash to `id`, mode 0400. False if the
+  // object was there already, as another file.
+  Result<bool> Link(const std::filesystem::path& working, const index::ContentId& id);
+  // objects/ -> `working`, mode 0600: the object's file is about to be changed. Replaces a file of
+  // that name.
+  Result<void> Take(const index::ContentId& id, const std::filesystem::path& working);
+  // The file at `copy` (the same bytes, on the disk) becomes the object, and the object's former
+  // file gets the name `copy`, mode 0600, at one stroke.
+  Result<void> Exchange(const std::filesystem::path& copy, const index::ContentId& id);
+  // Fine if it is not there.
   Result<void> Remove(const index::ContentId& id);
 
  private:
   explicit ObjectStore(const std::filesystem::path& cache);
-  std::filesystem::path objects_, partial_, work_;
+  bool ProbeReflinks() const;
+
+  std::filesystem::path objects_, partial_, work_, lost_;
+  bool reflinks_ = false;
 };
 
 }  // namespace btfc::fs

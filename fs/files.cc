@@ -1,0 +1,495 @@
+#include "fs/files.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstring>
+
+#include "fs/clone.h"
+#include "fs/files_impl.h"
+
+namespace btfc::fs {
+namespace {
+
+// Above this many closed inodes of which the kernel may keep pages, some are forgotten: their next
+// open reads them again.
+constexpr std::size_t kKeptPagesMax = 65536;
+
+// Breaking a lease sends SIGIO, whose default action would end the process.
+void IgnoreSigio() {
+  struct sigaction now {};
+  if (::sigaction(SIGIO, nullptr, &now) == 0 && now.sa_handler == SIG_DFL) {
+    struct sigaction ignore {};
+    ignore.sa_handler = SIG_IGN;
+    ::sigaction(SIGIO, &ignore, nullptr);
+  }
+}
+
+// The root is a hash, so its first bytes tell contents apart well enough.
+std::uint64_t MarkOf(const index::ContentId& content) {
+  std::uint64_t mark = 0;
+  std::memcpy(&mark, content.root.data(), sizeof mark);
+  return mark ^ content.size;
+}
+
+}  // namespace
+
+Files::Impl::Impl(index::Catalogue& catalogue, ObjectStore& store, ContentSource& source,
+                  const FilesOptions& options, std::unique_ptr<Alarm> alarm)
+    : catalogue_(catalogue),
+      store_(store),
+      source_(source),
+      options_(options),
+      alarm_(std::move(alarm)),
+      pending_(*alarm_),
+      objects_(store),
+      workers_(options.hash_threads),
+      collector_(catalogue, store, objects_, source, options.collect_interval) {}
+
+// Without Stop nothing is committed: what is dirty is found by the next Recover.
+Files::Impl::~Impl() {
+  stopping_ = true;
+  abandon_ = true;
+  pending_.EndAll(Errno(EINTR));
+  collector_.Stop();
+  alarm_->Stop();
+  workers_.Stop();
+}
+
+// --- tables
+
+Files::Impl::State Files::Impl::StateOf(index::Ino ino) {
+  const std::lock_guard lock(tables_mutex_);
+  auto& state = states_[ino];
+  if (!state) state = std::make_shared<FileState>(ino);
+  return state;
+}
+
+Files::Impl::State Files::Impl::FindState(index::Ino ino) const {
+  const std::lock_guard lock(tables_mutex_);
+  const auto found = states_.find(ino);
+  return found == states_.end() ? nullptr : found->second;
+}
+
+std::pair<Files::Impl::State, std::unique_lock<std::mutex>> Files::Impl::LockedState(
+    index::Ino ino) {
+  for (;;) {
+    auto state = StateOf(ino);
+    std::unique_lock lock(state->mutex);
+    if (!state->dropped) return {std::move(state), std::move(lock)};
+  }
+}
+
+std::pair<Files::Impl::State, std::unique_lock<std::mutex>> Files::Impl::FindLockedState(
+    index::Ino ino) {
+  for (;;) {
+    auto state = FindState(ino);
+    if (!state) return {nullptr, std::unique_lock<std::mutex>()};
+    std::unique_lock lock(state->mutex);
+    if (!state->dropped) return {std::move(state), std::move(lock)};
+  }
+}
+
+std::optional<OpenHandle> Files::Impl::Find(Handle handle) const {
+  const std::lock_guard lock(tables_mutex_);
+  const auto found = handles_.find(handle);
+  if (found == handles_.end()) return std::nullopt;
+  return found->second;
+}
+
+bool Files::Impl::PagesKept(index::Ino ino, const index::ContentId& content) const {
+  const std::lock_guard lock(tables_mutex_);
+  const auto kept = kept_pages_.find(ino);
+  return kept != kept_pages_.end() && kept->second == MarkOf(content);
+}
+
+void Files::Impl::Drop(const State& state) {
+  state->dropped = true;
+  const std::lock_guard lock(tables_mutex_);
+  const auto found = states_.find(state->ino);
+  if (found != states_.end() && found->second == state) {
+    states_.erase(found);
+    if (state->pages_good && !state->orphan && state->phase != Phase::kUnloaded) {
+      if (kept_pages_.size() >= kKeptPagesMax) kept_pages_.erase(kept_pages_.begin());
+      kept_pages_[state->ino] = MarkOf(state->content);
+    } else {
+      kept_pages_.erase(state->ino);
+    }
+  }
+  state->idle.notify_all();
+}
+
+// The state goes when nothing is left that the catalogue and the store do not know.
+void Files::Impl::MaybeDrop(const State& state, Later& later) {
+  if (state->handles > 0 || state->writers > 0 || state->busy || state->Dirty() ||
+      !state->parked.empty() || state->dropped) {
+    return;
+  }
+  StopFetch(*state, later);
+  if (state->work_name) ReleaseWorkName(*state);
+  Drop(state);
+  state->file.reset();
+  state->writable.reset();
+  state->object.reset();
+}
+
+void Files::Impl::EndMode(FileState& state, Later& later) {
+  if (state.backing_id != 0) {
+    later.Add([backing = backing_.load(), id = state.backing_id] { backing->Unregister(id); });
+  }
+  state.backing_id = 0;
+  state.mode.reset();
+}
+
+Result<std::shared_ptr<const Fd>> Files::Impl::Writable(FileState& state) {
+  if (!state.writable) {
+    const auto path = store_.WorkPath(state.ino);
+    BOOST_OUTCOME_TRYA(fd, OpenFile(path, O_RDWR));
+    state.writable = std::make_shared<const Fd>(std::move(fd));
+  }
+  return state.writable;
+}
+
+// --- calls that never wait
+
+Result<Opened> Files::Impl::Create(index::Ino ino, int flags) {
+  if (options_.read_only) return Errno(EROFS);
+  Later later;
+  auto [state, lock] = LockedState(ino);
+  if (state->phase != Phase::kUnloaded) return Errno(EEXIST);
+  if (auto made = NewWorkFile(state, true, later); !made) {
+    MaybeDrop(state, later);
+    return made.error();
+  }
+  const bool writer = (flags & O_ACCMODE) != O_RDONLY;
+  auto opened = AddHandle(state, writer);
+  // Opened to read only: there is an empty file to commit all the same, at its release.
+  return opened;
+}
+
+Result<std::size_t> Files::Impl::Write(Handle handle, std::uint64_t offset,
+                                       std::string_view bytes) {
+  const auto open = Find(handle);
+  if (!open || !open->writer) return Errno(EBADF);
+  std::shared_ptr<const Fd> fd;
+  {
+    const std::lock_guard lock(open->state->mutex);
+    if (open->state->mode == KernelMode::kDirect) open->state->pages_good = false;
+    BOOST_OUTCOME_TRYA(writable, Writable(*open->state));
+    fd = std::move(writable);
+  }
+  std::size_t written = 0;
+  while (written < bytes.size()) {
+    const auto step = ::pwrite(fd->get(), bytes.data() + written, bytes.size() - written,
+                               static_cast<off_t>(offset + written));
+    if (step < 0 && errno == EINTR) continue;
+    if (step < 0 && written == 0) return LastError();
+    if (step <= 0) break;
+    written += static_cast<std::size_t>(step);
+  }
+  return written;
+}
+
+Result<void> Files::Impl::Flush(Handle handle) {
+  return Find(handle) ? Ok() : Result<void>(Errno(EBADF));
+}
+
+Result<void> Files::Impl::Fsync(Handle handle, bool data_only) {
+  const auto open = Find(handle);
+  if (!open) return Errno(EBADF);
+  std::shared_ptr<const Fd> fd;
+  bool note = false;
+  {
+    const std::lock_guard lock(open->state->mutex);
+    fd = open->state->ReadableFile();
+    open->state->base.synced = true;
+    note = open->writer && !open->state->base.note_durable && !open->state->orphan;
+  }
+  if (fd && (data_only ? ::fdatasync(fd->get()) : ::fsync(fd->get())) != 0) return LastError();
+  if (open->writer && !note) return Ok();
+  BOOST_OUTCOME_TRYV(catalogue_.Sync());
+  if (note) {
+    const std::lock_guard lock(open->state->mutex);
+    open->state->base.note_durable = true;
+  }
+  return Ok();
+}
+
+void Files::Impl::Release(Handle handle) {
+  OpenHandle open;
+  {
+    const std::lock_guard lock(tables_mutex_);
+    const auto found = handles_.find(handle);
+    if (found == handles_.end()) return;
+    open = std::move(found->second);
+    handles_.erase(found);
+  }
+  Later later;
+  const auto& state = open.state;
+  const std::lock_guard lock(state->mutex);
+  --state->handles;
+  if (open.writer) --state->writers;
+  if (state->handles == 0) EndMode(*state, later);
+  const bool quiet = state->writers == 0 && (open.writer || state->handles == 0);
+  if (state->phase == Phase::kWriting && quiet) Settle(state, later);
+  MaybeDrop(state, later);
+}
+
+Result<void> Files::Impl::Allocate(Handle handle, int mode, std::uint64_t offset,
+                                   std::uint64_t length) {
+  const auto open = Find(handle);
+  if (!open || !open->writer) return Errno(EBADF);
+  std::shared_ptr<const Fd> fd;
+  {
+    const std::lock_guard lock(open->state->mutex);
+    BOOST_OUTCOME_TRYA(writable, Writable(*open->state));
+    fd = std::move(writable);
+  }
+  while (::fallocate(fd->get(), mode, static_cast<off_t>(offset), static_cast<off_t>(length)) !=
+         0) {
+    if (errno != EINTR) return LastError();
+  }
+  return Ok();
+}
+
+Result<std::uint64_t> Files::Impl::Seek(Handle handle, std::uint64_t offset, int whence) {
+  if (whence != SEEK_DATA && whence != SEEK_HOLE) return Errno(EINVAL);
+  const auto open = Find(handle);
+  if (!open) return Errno(EBADF);
+  std::shared_ptr<const Fd> fd;
+  std::uint64_t size = 0;
+  {
+    const std::lock_guard lock(open->state->mutex);
+    fd = open->state->ReadableFile();
+    size = open->state->content.size;
+  }
+  if (fd) {
+    const auto at = ::lseek(fd->get(), static_cast<off_t>(offset), whence);
+    if (at < 0) return LastError();
+    return static_cast<std::uint64_t>(at);
+  }
+  // Bytes of the index, or not here: all data, as far as anybody knows.
+  if (offset >= size) return Errno(ENXIO);
+  return whence == SEEK_DATA ? offset : size;
+}
+
+Result<std::size_t> Files::Impl::CopyRange(Handle in, std::uint64_t in_offset, Handle out,
+                                           std::uint64_t out_offset, std::size_t length) {
+  const auto from = Find(in);
+  const auto to = Find(out);
+  if (!from || !to || !to->writer) return Errno(EBADF);
+  std::shared_ptr<const Fd> source;
+  std::shared_ptr<const Fd> target;
+  std::shared_ptr<const std::string> bytes;
+  {
+    const std::lock_guard lock(from->state->mutex);
+    source = from->state->ReadableFile();
+    bytes = from->state->bytes;
+  }
+  {
+    const std::lock_guard lock(to->state->mutex);
+    if (to->state->mode == KernelMode::kDirect) to->state->pages_good = false;
+    BOOST_OUTCOME_TRYA(writable, Writable(*to->state));
+    target = std::move(writable);
+  }
+  if (source) {
+    return CopyFileRange(source->get(), in_offset, target->get(), out_offset, length);
+  }
+  // Bytes that are not here: the kernel reads and writes them instead, and that can wait.
+  if (!bytes) return Errno(EXDEV);
+  if (in_offset >= bytes->size()) return std::size_t{0};
+  const auto part = std::string_view(*bytes).substr(in_offset, length);
+  BOOST_OUTCOME_TRYV(WriteAll(target->get(), out_offset, part));
+  return part.size();
+}
+
+std::optional<LiveStat> Files::Impl::Stat(index::Ino ino) {
+  const auto [state, lock] = FindLockedState(ino);
+  if (!state || !state->file) return std::nullopt;
+  if (!state->Dirty() && !state->orphan) return std::nullopt;
+  const auto st = StatOf(state->file->get());
+  if (!st) return std::nullopt;
+  return LiveStat{static_cast<std::uint64_t>(st.value().st_size),
+                  static_cast<std::uint64_t>(st.value().st_blocks), ToNs(st.value().st_mtim),
+                  ToNs(st.value().st_ctim)};
+}
+
+Result<bool> Files::Impl::SetTimes(index::Ino ino, std::optional<std::int64_t> atime_ns,
+                                   std::optional<std::int64_t> mtime_ns) {
+  auto [state, lock] = FindLockedState(ino);
+  if (!state) return false;
+  // A commit that has begun has read the time: this change comes after it.
+  state->idle.wait(lock, [&s = *state] { return !s.busy; });
+  if (state->dropped || !state->file || (!state->Dirty() && !state->orphan)) return false;
+  BOOST_OUTCOME_TRYA(before, StatOf(state->file->get()));
+  const timespec keep{0, UTIME_OMIT};
+  const timespec times[2] = {atime_ns ? ToTimespec(*atime_ns) : keep,
+                             mtime_ns ? ToTimespec(*mtime_ns) : keep};
+  if (::futimens(state->file->get(), times) != 0) return LastError();
+  if (mtime_ns && *mtime_ns != ToNs(before.st_mtim)) state->times_set = true;
+  return true;
+}
+
+void Files::Impl::Unlinked(index::Ino ino) {
+  Later later;
+  {
+    const auto [state, lock] = FindLockedState(ino);
+    if (state) {
+      state->orphan = true;
+      if (state->phase == Phase::kSettling || state->phase == Phase::kHashing) {
+        if (!state->busy) {
+          ++state->hash_epoch;
+          Settle(state, later);
+        }
+      }
+      MaybeDrop(state, later);
+      return;
+    }
+  }
+  // Committed and closed, but its working name may not be gone yet.
+  if (collector_.Forget(ino)) ::unlink(store_.WorkPath(ino).c_str());
+}
+
+void Files::Impl::Forgotten(index::Ino ino) {
+  Unlinked(ino);
+  {
+    const std::lock_guard lock(tables_mutex_);
+    kept_pages_.erase(ino);
+  }
+  catalogue_.Forget(ino).has_value();  // what stays behind, the next start forgets
+}
+
+bool Files::Impl::ContentChanged(index::Ino ino) {
+  Later later;
+  const auto [state, lock] = FindLockedState(ino);
+  if (!state) {
+    const std::lock_guard tables(tables_mutex_);
+    kept_pages_.erase(ino);
+    return false;
+  }
+  if (state->Dirty() || state->busy || state->orphan || state->phase == Phase::kUnloaded) {
+    state->changed_meanwhile = true;
+    return false;
+  }
+  const auto node = catalogue_.Get(ino);
+  if (node && node.value().content.id == state->content) return false;
+  if (state->handles == 0) {
+    // Only opens that wait: they wait for the new content now.
+    state->pages_good = false;
+    StopFetch(*state, later);
+    RunParked(state, later);
+    MaybeDrop(state, later);
+    return false;
+  }
+  state->detached = true;
+  state->pages_good = false;
+  if (state->work_name) ReleaseWorkName(*state);
+  auto parked = std::exchange(state->parked, {});
+  Drop(state);
+  for (auto& call : parked) {
+    later.Add([this, call] {
+      Later inner;
+      const auto [fresh, fresh_lock] = LockedState(call->ino);
+      TryOpen(fresh, call, inner);
+    });
+  }
+  return true;
+}
+
+Files::Status Files::Impl::GetStatus() const {
+  std::vector<State> states;
+  {
+    const std::lock_guard lock(tables_mutex_);
+    for (const auto& entry : states_) states.push_back(entry.second);
+  }
+  Status status;
+  for (const auto& state : states) {
+    const std::lock_guard lock(state->mutex);
+    if (state->Dirty() && !state->orphan) ++status.writing;
+  }
+  status.waiting = pending_.size();
+  return status;
+}
+
+void Files::Impl::Stop() {
+  if (stopping_.exchange(true)) return;
+  pending_.EndAll(Errno(EINTR));
+  const auto deadline = std::chrono::steady_clock::now() + options_.stop_timeout;
+  std::vector<State> states;
+  {
+    const std::lock_guard lock(tables_mutex_);
+    for (const auto& entry : states_) states.push_back(entry.second);
+  }
+  // Files that are still open, or mapped, stay dirty and are found at the next start.
+  for (const auto& state : states) {
+    std::unique_lock lock(state->mutex);
+    state->idle.wait_until(lock, deadline, [&] {
+      return !state->busy && state->phase != Phase::kHashing &&
+             (state->phase != Phase::kSettling || state->lease_waits);
+    });
+  }
+  abandon_ = true;
+  collector_.Stop();
+  alarm_->Stop();
+  workers_.Stop();
+}
+
+// --- the class that others see
+
+Files::Files(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Files::~Files() = default;
+
+Result<std::unique_ptr<Files>> Files::Start(index::Catalogue& catalogue, ObjectStore& store,
+                                            ContentSource& source, const FilesOptions& options) {
+  IgnoreSigio();
+  BOOST_OUTCOME_TRYA(alarm, Alarm::Start());
+  return std::unique_ptr<Files>(
+      new Files(std::make_unique<Impl>(catalogue, store, source, options, std::move(alarm))));
+}
+
+void Files::SetBacking(Backing* backing) { impl_->SetBacking(backing); }
+Result<void> Files::Recover() { return impl_->Recover(); }
+void Files::Stop() { impl_->Stop(); }
+Files::Ticket Files::Open(index::Ino ino, int flags, Done<Opened> done) {
+  return impl_->Open(ino, flags, std::move(done));
+}
+Result<Opened> Files::Create(index::Ino ino, int flags) { return impl_->Create(ino, flags); }
+Files::Ticket Files::Read(Handle handle, std::uint64_t offset, std::size_t length,
+                          Done<std::string> done) {
+  return impl_->Read(handle, offset, length, std::move(done));
+}
+Result<std::size_t> Files::Write(Handle handle, std::uint64_t offset, std::string_view bytes) {
+  return impl_->Write(handle, offset, bytes);
+}
+Result<void> Files::Flush(Handle handle) { return impl_->Flush(handle); }
+Result<void> Files::Fsync(Handle handle, bool data_only) { return impl_->Fsync(handle, data_only); }
+void Files::Release(Handle handle) { impl_->Release(handle); }
+Files::Ticket Files::Truncate(index::Ino ino, std::optional<Handle> handle, std::uint64_t size,
+                              Done<void> done) {
+  return impl_->Truncate(ino, handle, size, std::move(done));
+}
+Result<void> Files::Allocate(Handle handle, int mode, std::uint64_t offset, std::uint64_t length) {
+  return impl_->Allocate(handle, mode, offset, length);
+}
+Result<std::uint64_t> Files::Seek(Handle handle, std::uint64_t offset, int whence) {
+  return impl_->Seek(handle, offset, whence);
+}
+Result<std::size_t> Files::CopyRange(Handle in, std::uint64_t in_offset, Handle out,
+                                     std::uint64_t out_offset, std::size_t length) {
+  return impl_->CopyRange(in, in_offset, out, out_offset, length);
+}
+void Files::Cancel(Ticket ticket) { impl_->Cancel(ticket); }
+std::optional<LiveStat> Files::Stat(index::Ino ino) { return impl_->Stat(ino); }
+Result<bool> Files::SetTimes(index::Ino ino, std::optional<std::int64_t> atime_ns,
+                             std::optional<std::int64_t> mtime_ns) {
+  return impl_->SetTimes(ino, atime_ns, mtime_ns);
+}
+void Files::Unlinked(index::Ino ino) { impl_->Unlinked(ino); }
+void Files::Forgotten(index::Ino ino) { impl_->Forgotten(ino); }
+bool Files::ContentChanged(index::Ino ino) { return impl_->ContentChanged(ino); }
+void Files::Arrived(const index::ContentId& id) { impl_->Arrived(id); }
+Files::Status Files::GetStatus() const { return impl_->GetStatus(); }
+
+}  // namespace btfc::fs

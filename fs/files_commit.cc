@@ -1,0 +1,312 @@
+// From the last writer's release to the version in the catalogue.
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <utility>
+
+#include "fs/clone.h"
+#include "fs/files_impl.h"
+#include "index/merkle.h"
+
+namespace btfc::fs {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+// The kernel lets go of a released passthrough file a moment after it said so.
+constexpr std::array kLeaseDelays{microseconds(200), microseconds(1000), microseconds(5000),
+                                  microseconds(25000)};
+constexpr milliseconds kLeaseWait{2000};    // beside inotify, in case it tells nothing
+constexpr milliseconds kRetryCommit{1000};  // after a full disk or the like
+constexpr std::uint64_t kShortHash = std::uint64_t{4} << 20U;  // bytes
+
+// Whether nothing can write to the file any more. The lease is given back at once: no new writer
+// comes while the caller holds the state's lock.
+bool Quiet(int fd) {
+  if (::fcntl(fd, F_SETLEASE, F_RDLCK) != 0) {
+    // A filesystem without leases: the count of writers is all there is to know.
+    return errno != EAGAIN && errno != EWOULDBLOCK;
+  }
+  ::fcntl(fd, F_SETLEASE, F_UNLCK);
+  return true;
+}
+
+bool SameFile(const struct stat& one, const struct stat& other) {
+  return one.st_size == other.st_size && ToNs(one.st_mtim) == ToNs(other.st_mtim) &&
+         ToNs(one.st_ctim) == ToNs(other.st_ctim);
+}
+
+}  // namespace
+
+// --- quiet? (with the state's lock)
+
+void Files::Impl::Settle(const State& state, Later& later) {
+  state->writable.reset();
+  state->lease_tries = 0;
+  state->lease_waits = false;
+  if (state->orphan) {
+    state->phase = Phase::kClean;  // never committed; its file goes with the last handle
+    state->idle.notify_all();
+    return MaybeDrop(state, later);
+  }
+  state->phase = Phase::kSettling;
+  TryLease(state, later);
+}
+
+void Files::Impl::TryLease(const State& state, Later& later) {
+  // Only past the daemon can anything write after the last release.
+  if (state->base.passthrough && !Quiet(state->file->get())) return LeaseRefused(state);
+  const auto st = StatOf(state->file->get());
+  if (!st) return CommitFailed(state, st.error(), later);
+  state->phase = Phase::kHashing;
+  const auto epoch = ++state->hash_epoch;
+  const auto size = static_cast<std::uint64_t>(st.value().st_size);
+  if (size <= index::kInlineMax || Unchanged(*state, st.value())) {
+    state->busy = true;
+    // On this thread: a small file is elsewhere before another thread woke up.
+    later.Add([this, state] { CommitSmall(state); });
+    return;
+  }
+  const auto length = size <= kShortHash ? Workers::Length::kShort : Workers::Length::kLong;
+  later.Add([this, state, epoch, length] {
+    workers_.Post(length, [this, state, epoch] { HashAndCommit(state, epoch); });
+  });
+}
+
+void Files::Impl::LeaseRefused(const State& state) {
+  const std::weak_ptr<FileState> weak = state;
+  const auto retry = [this, weak] {
+    workers_.Post(Workers::Length::kShort, [this, weak] {
+      if (const auto settling = weak.lock()) RetrySettling(settling);
+    });
+  };
+  if (state->lease_tries < kLeaseDelays.size()) {
+    state->lease_alarm = alarm_->After(kLeaseDelays.at(state->lease_tries++), retry);
+    return;
+  }
+  if (!state->lease_waits) {
+    state->lease_waits = alarm_->OnceClosed(state->file->get(), retry).has_value();
+    // It may have been closed just before the watch was there.
+    if (state->lease_waits) return retry();
+  }
+  state->lease_alarm = alarm_->After(kLeaseWait, retry);
+  state->lease_waits = true;
+  state->idle.notify_all();
+}
+
+void Files::Impl::RetrySettling(const State& state) {
+  if (abandon_) return;
+  Later later;
+  const std::lock_guard lock(state->mutex);
+  if (state->phase != Phase::kSettling || state->busy) return;
+  if (state->lease_alarm != 0) alarm_->Cancel(std::exchange(state->lease_alarm, 0));
+  TryLease(state, later);
+}
+
+// Without a look at the bytes. False if that cannot be known.
+bool Files::Impl::Unchanged(const FileState& state, const struct stat& now) const {
+  return state.base.comparable && !state.times_set && SameFile(state.base.noted, now);
+}
+
+// --- hashing (no lock)
+
+// `busy` is set. Of a file of any size that is unchanged, or of a small one.
+void Files::Impl::CommitSmall(const State& state) {
+  if (abandon_) return;
+  const auto file = state->file;
+  index::NewVersion version;
+  const auto read = [&]() -> Result<bool> {
+    BOOST_OUTCOME_TRYA(before, StatOf(file->get()));
+    version.mtime_ns = ToNs(before.st_mtim);
+    if (Unchanged(*state, before)) {
+      version.id = *state->base.content;
+      return false;
+    }
+    BOOST_OUTCOME_TRYA(all, ReadUpTo(file->get(), 0, index::kInlineMax + 1));
+    version.inline_bytes = std::move(all);
+    if (version.inline_bytes.size() > index::kInlineMax) return Errno(EAGAIN);
+    version.id = index::ContentIdOf(version.inline_bytes);
+    return version.id != state->base.content;
+  };
+  const auto changed = read();
+  if (!changed) {
+    Later later;
+    const std::lock_guard lock(state->mutex);
+    state->busy = false;
+    return CommitFailed(state, changed.error(), later);
+  }
+  Publish(state, std::move(version), changed.value());
+}
+
+void Files::Impl::HashAndCommit(const State& state, std::uint64_t epoch) {
+  std::shared_ptr<const Fd> file;
+  {
+    const std::lock_guard lock(state->mutex);
+    if (abandon_ || state->hash_epoch != epoch || state->phase != Phase::kHashing) return;
+    file = state->file;
+  }
+  const auto before = StatOf(file->get());
+  const auto hashed = index::HashFile(
+      file->get(), [&] { return abandon_ || state->hash_epoch != epoch; }, options_.hash_threads);
+  const auto after = StatOf(file->get());
+  index::NewVersion version;
+  {
+    Later later;
+    const std::lock_guard lock(state->mutex);
+    if (abandon_ || state->hash_epoch != epoch || state->phase != Phase::kHashing) return;
+    if (!hashed) return CommitFailed(state, hashed.error(), later);
+    if (!before || !after || before.value().st_size != after.value().st_size) {
+      return CommitFailed(state, Errno(EAGAIN), later);
+    }
+    if (!SameFile(before.value(), after.value()) && !state->times_set) {
+      return CommitFailed(state, Errno(EAGAIN), later);
+    }
+    state->busy = true;
+    version.id = hashed.value().id;
+    version.mtime_ns = ToNs(after.value().st_mtim);
+  }
+  const bool changed = version.id != state->base.content;
+  Publish(state, std::move(version), changed);
+}
+
+// --- the catalogue and the store (`busy` is set, no lock held)
+
+void Files::Impl::Publish(const State& state, index::NewVersion version, bool changed) {
+  std::unique_ptr<ObjectUse> own;
+  Result<void> published = Ok();
+  const bool small = version.id.size <= index::kInlineMax;
+  const auto work = [&]() -> Result<void> {
+    if (!changed) {
+      if (!small && state->base.taken) {
+        BOOST_OUTCOME_TRYA(use, ReturnObject(*state, version.id));
+        own = std::move(use);
+      }
+      return catalogue_.AbandonWrite(state->ino);
+    }
+    if (!small) {
+      BOOST_OUTCOME_TRYA(use, PublishObject(*state, version));
+      own = std::move(use);
+      return Ok();
+    }
+    BOOST_OUTCOME_TRYV(catalogue_.Commit(state->ino, version, false));
+    return Ok();
+  };
+  published = work();
+  Later later;
+  const std::lock_guard lock(state->mutex);
+  state->busy = false;
+  if (!published && published.error() == Errno(ESTALE)) {
+    state->orphan = true;
+    state->idle.notify_all();
+    Settle(state, later);
+    return RunParked(state, later);
+  }
+  if (!published) return CommitFailed(state, published.error(), later);
+  Committed(state, version, std::move(own), changed, later);
+}
+
+// The object is there before the row that needs it. A use of it, if its file is the working file.
+Result<std::unique_ptr<ObjectUse>> Files::Impl::PublishObject(FileState& state,
+                                                              const index::NewVersion& version) {
+  std::unique_ptr<ObjectUse> own;
+  {
+    const std::lock_guard lock(objects_.NameLock(version.id));
+    BOOST_OUTCOME_TRYA(ours, store_.Link(store_.WorkPath(state.ino), version.id));
+    if (ours) own = objects_.Opened(version.id, state.file);
+    BOOST_OUTCOME_TRYV(catalogue_.SetPresent(version.id, true));
+    BOOST_OUTCOME_TRYV(catalogue_.Commit(state.ino, version, false));
+  }
+  return own;
+}
+
+// An object's own file that was not changed after all.
+Result<std::unique_ptr<ObjectUse>> Files::Impl::ReturnObject(FileState& state,
+                                                             const index::ContentId& id) {
+  std::unique_ptr<ObjectUse> own;
+  const std::lock_guard lock(objects_.NameLock(id));
+  BOOST_OUTCOME_TRYA(ours, store_.Link(store_.WorkPath(state.ino), id));
+  if (ours) own = objects_.Opened(id, state.file);
+  BOOST_OUTCOME_TRYV(catalogue_.SetPresent(id, true));
+  return own;
+}
+
+// With the state's lock: the state is what the catalogue says again.
+void Files::Impl::Committed(const State& state, const index::NewVersion& version,
+                            std::unique_ptr<ObjectUse> own, bool changed, Later& later) {
+  const bool small = version.id.size <= index::kInlineMax;
+  state->content = version.id;
+  state->mtime_ns = version.mtime_ns;
+  state->versionless = false;
+  state->phase = Phase::kClean;
+  if (!small && (changed || state->base.taken)) {
+    later.Add([this, id = version.id] { source_.Available(id); });
+  }
+  const bool passes_through = state->mode == KernelMode::kPassthrough;
+  if (passes_through && own && own->Claim()) {
+    state->object = std::move(own);
+    state->file.reset();
+    ReleaseWorkName(*state);
+  } else if (state->handles > 0 && !passes_through) {
+    if (small) {
+      KeepBytes(*state, version);
+    } else if (auto object = objects_.Acquire(version.id)) {
+      state->object = std::move(object.value());
+      state->file.reset();
+      ReleaseWorkName(*state);
+    }
+  }
+  // Else handles pass through to a file that is no object: it stays until they go.
+  state->idle.notify_all();
+  RunParked(state, later);
+  MaybeDrop(state, later);
+}
+
+void Files::Impl::KeepBytes(FileState& state, const index::NewVersion& version) {
+  std::string bytes = version.inline_bytes;
+  if (bytes.size() != version.id.size) {  // unchanged: they were not read
+    auto read = ReadUpTo(state.file->get(), 0, version.id.size);
+    if (!read || read.value().size() != version.id.size) return;
+    bytes = std::move(read.value());
+  }
+  state.bytes = std::make_shared<const std::string>(std::move(bytes));
+  state.phase = Phase::kInline;
+  state.file.reset();
+  ReleaseWorkName(state);
+}
+
+// Nothing is lost: the working file stays, and is tried again.
+void Files::Impl::CommitFailed(const State& state, std::error_code why, Later& later) {
+  if (why != Errno(EAGAIN)) {
+    spdlog::error("cannot commit inode {}: {}; trying again", state->ino, why.message());
+  }
+  state->phase = Phase::kSettling;
+  const std::weak_ptr<FileState> weak = state;
+  state->lease_waits = true;
+  state->lease_alarm = alarm_->After(kRetryCommit, [this, weak] {
+    workers_.Post(Workers::Length::kShort, [this, weak] {
+      if (const auto settling = weak.lock()) RetrySettling(settling);
+    });
+  });
+  state->idle.notify_all();
+  RunParked(state, later);
+}
+
+void Files::Impl::ReleaseWorkName(FileState& state) {
+  if (!state.work_name) return;
+  state.work_name = false;
+  // Bytes in the index that nobody wanted on the disk: the database is as safe as a file is.
+  const bool in_index = state.content.size <= index::kInlineMax;
+  const bool at_once = state.orphan || (in_index && !state.base.synced && !state.base.taken);
+  if (at_once) {
+    ::unlink(store_.WorkPath(state.ino).c_str());
+  } else {
+    collector_.LetGo(state.ino);
+  }
+}
+
+}  // namespace btfc::fs

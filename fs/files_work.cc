@@ -1,0 +1,302 @@
+// How a working file comes about: new, from the bytes in the index, or from an object.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <utility>
+
+#include "fs/clone.h"
+#include "fs/files_impl.h"
+
+namespace btfc::fs {
+namespace {
+
+// Up to here a copy of an object costs little: the former content is kept. Above, and where
+// extents cannot be shared, its own file is written to unless somebody needs it.
+constexpr std::uint64_t kCopyMax = std::uint64_t{1} << 20U;  // bytes
+
+// A time this much older than the clock changes with every write, however coarse the filesystem
+// keeps it.
+constexpr std::int64_t kTimeGrain = 1'000'000'000;  // ns
+
+std::int64_t NowNs() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return ToNs(now);
+}
+
+Result<void> SetMtime(int fd, std::int64_t mtime_ns) {
+  const timespec times[2] = {timespec{0, UTIME_OMIT}, ToTimespec(mtime_ns)};
+  if (::futimens(fd, times) != 0) return LastError();
+  return Ok();
+}
+
+Result<void> Rename(const std::filesystem::path& from, const std::filesystem::path& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) return LastError();
+  return Ok();
+}
+
+}  // namespace
+
+// kGo: the state is kWriting, its working file is there, empty if `truncate`.
+Result<Files::Impl::Step> Files::Impl::BeginWriting(const State& state, bool truncate,
+                                                    Later& later) {
+  if (state->Dirty()) return ResumeWriting(*state, truncate);
+  if (state->phase == Phase::kUnloaded) return Errno(EIO);
+  if (state->phase == Phase::kClean && state->file) return ReuseWorkFile(*state, truncate);
+  // Handles that pass through to the object's file must see the truncation in that file.
+  const bool in_place = state->mode == KernelMode::kPassthrough;
+  if (state->phase == Phase::kInline || (truncate && !in_place)) {
+    BOOST_OUTCOME_TRYV(NewWorkFile(state, truncate, later));
+    return Step::kGo;
+  }
+  if (state->phase == Phase::kAbsent) {
+    StartFetch(state, later);
+  } else {
+    StartConversion(state, later);
+  }
+  return Step::kWait;
+}
+
+Result<Files::Impl::Step> Files::Impl::ResumeWriting(FileState& state, bool truncate) {
+  if (state.lease_alarm != 0) alarm_->Cancel(std::exchange(state.lease_alarm, 0));
+  ++state.hash_epoch;
+  state.phase = Phase::kWriting;
+  if (truncate) {
+    BOOST_OUTCOME_TRYV(TruncateWorkFile(state));
+  }
+  return Step::kGo;
+}
+
+// Without reading what was there: the file is new or truncated, or its bytes are in memory.
+Result<void> Files::Impl::NewWorkFile(const State& state, bool truncate, Later& later) {
+  std::string_view bytes;
+  std::optional<std::int64_t> mtime_ns;
+  std::optional<index::ContentId> base;
+  if (state->phase != Phase::kUnloaded && !state->versionless) base = state->content;
+  if (!truncate && state->bytes) {
+    bytes = *state->bytes;
+    mtime_ns = state->mtime_ns;
+  }
+  // A name that still waits stands for bytes that are safe nowhere else yet.
+  const bool durable = collector_.Waits(state->ino);
+  if (!state->orphan) {
+    BOOST_OUTCOME_TRYV(catalogue_.BeginWrite(state->ino, durable));
+  }
+  if (durable) collector_.Forget(state->ino);
+  auto made = MakeWorkFile(state->ino, bytes, mtime_ns);
+  if (!made) {
+    if (!state->orphan) catalogue_.AbandonWrite(state->ino).has_value();
+    return made.error();
+  }
+  auto reader = OpenFile(store_.WorkPath(state->ino), O_RDONLY);
+  if (!reader) return reader.error();
+  state->file = std::make_shared<const Fd>(std::move(reader.value()));
+  // Held open for writing by the daemon, a file never gets a lease: only where it is written to.
+  if (backing_.load() == nullptr) {
+    state->writable = std::make_shared<const Fd>(std::move(made.value()));
+  }
+  state->work_name = true;
+  state->bytes.reset();
+  state->object.reset();
+  const bool was_absent = state->phase == Phase::kAbsent;
+  BOOST_OUTCOME_TRYV(EnterWriting(*state, base));
+  if (was_absent) {
+    StopFetch(*state, later);
+    RestartReads(state, later);
+  }
+  return Ok();
+}
+
+// What bears the name work/INO is always whole: it may be all that is left after a crash.
+Result<Fd> Files::Impl::MakeWorkFile(index::Ino ino, std::string_view bytes,
+                                     std::optional<std::int64_t> mtime_ns) {
+  const auto path = store_.WorkPath(ino);
+  if (bytes.empty() && !mtime_ns) {
+    auto made = OpenFile(path, O_CREAT | O_EXCL | O_RDWR, 0600);
+    if (made || made.error() != Errno(EEXIST)) return made;
+  }
+  const auto temporary = store_.NewWorkPath(ino);
+  BOOST_OUTCOME_TRYA(fd, OpenFile(temporary, O_CREAT | O_TRUNC | O_RDWR, 0600));
+  auto written = WriteAll(fd.get(), 0, bytes);
+  if (written && mtime_ns) written = SetMtime(fd.get(), *mtime_ns);
+  if (written) written = Rename(temporary, path);
+  if (!written) {
+    ::unlink(temporary.c_str());
+    return written.error();
+  }
+  return fd;
+}
+
+// A committed working file that handles still pass through to is written to again.
+Result<Files::Impl::Step> Files::Impl::ReuseWorkFile(FileState& state, bool truncate) {
+  if (!state.orphan) {
+    BOOST_OUTCOME_TRYV(catalogue_.BeginWrite(state.ino, false));
+  }
+  BOOST_OUTCOME_TRYV(EnterWriting(state, state.content));
+  if (truncate) {
+    BOOST_OUTCOME_TRYV(TruncateWorkFile(state));
+  }
+  return Step::kGo;
+}
+
+Result<void> Files::Impl::TruncateWorkFile(FileState& state) {
+  BOOST_OUTCOME_TRYA(fd, Writable(state));
+  if (::ftruncate(fd->get(), 0) != 0) return LastError();
+  return Ok();
+}
+
+Result<void> Files::Impl::EnterWriting(FileState& state, std::optional<index::ContentId> base) {
+  BOOST_OUTCOME_TRYA(st, StatOf(state.file->get()));
+  state.phase = Phase::kWriting;
+  state.times_set = false;
+  state.base = WriteBase{};
+  state.base.content = base;
+  state.base.noted = st;
+  state.base.comparable = base && base->size == static_cast<std::uint64_t>(st.st_size) &&
+                          NowNs() - ToNs(st.st_mtim) > kTimeGrain;
+  return Ok();
+}
+
+// --- objects
+
+void Files::Impl::StartConversion(const State& state, Later& later) {
+  const auto id = state->content;
+  auto plan = std::make_shared<Conversion>();
+  const auto file = state->object->fd();
+  const auto st = StatOf(file->get());
+  const nlink_t own_names = collector_.Waits(state->ino) ? 2 : 1;
+  const bool named_outside = !st || st.value().st_nlink > own_names;
+  const auto users = catalogue_.Users(id, state->ino);
+  const bool needed = !users || users.value() > 0 || objects_.Others(id, state->object.get()) > 0;
+  plan->mtime_ns = state->mtime_ns;
+  plan->keep = needed || named_outside || store_.reflinks() || id.size <= kCopyMax;
+  plan->take = !plan->keep || state->mode == KernelMode::kPassthrough;
+  plan->quick = !plan->keep || store_.reflinks() || id.size <= kCopyMax;
+  plan->object = std::move(state->object);
+  state->file = file;  // open handles read on from it
+  state->busy = true;
+  const auto convert = [this, state, plan] { Convert(state, plan); };
+  const auto length = plan->quick ? Workers::Length::kShort : Workers::Length::kLong;
+  if (plan->take) {
+    // Nobody else may read a file that is about to change.
+    later.Add([this, id, length, convert] {
+      source_.Withdraw(id, [this, length, convert] { workers_.Post(length, convert); });
+    });
+  } else if (plan->quick) {
+    later.Add(convert);
+  } else {
+    later.Add([this, convert] { workers_.Post(Workers::Length::kLong, convert); });
+  }
+}
+
+// With `busy` set and no lock held.
+void Files::Impl::Convert(const State& state, const std::shared_ptr<Conversion>& plan) {
+  if (abandon_) return;
+  const auto id = plan->object->id();
+  Result<void> converted = Ok();
+  if (!plan->take) {
+    converted = CopyToWork(*state, *plan, false);
+    if (converted) converted = Rename(store_.NewWorkPath(state->ino), store_.WorkPath(state->ino));
+  } else {
+    if (!plan->keep) converted = TakeObject(*state, *plan);
+    if (converted && plan->keep) converted = ExchangeObject(*state, *plan);
+  }
+  auto file =
+      converted ? OpenFile(store_.WorkPath(state->ino), O_RDONLY) : Result<Fd>(converted.error());
+  Later later;
+  const std::lock_guard lock(state->mutex);
+  state->busy = false;
+  state->idle.notify_all();
+  if (plan->take && (plan->keep || !converted)) {
+    later.Add([this, id] {
+      if (store_.Has(id)) source_.Available(id);
+    });
+  }
+  if (!file) {
+    catalogue_.AbandonWrite(state->ino).has_value();
+    if (plan->object) {
+      state->file.reset();
+      state->object = std::move(plan->object);
+    }
+    FailParkedWrites(state, file.error(), later);
+    return RunParked(state, later);
+  }
+  state->file = std::make_shared<const Fd>(std::move(file.value()));
+  state->work_name = true;
+  plan->object.reset();
+  if (const auto entered = EnterWriting(*state, id); !entered) {
+    FailParkedWrites(state, entered.error(), later);
+  }
+  state->base.taken = plan->take && !plan->keep;
+  state->base.note_durable = plan->take;
+  RunParked(state, later);
+}
+
+// A copy at NewWorkPath, with the version's time so that a write shows.
+Result<void> Files::Impl::CopyToWork(const FileState& state, const Conversion& plan, bool durable) {
+  // A name that still waits goes under the copy: what it stands for must be safe first.
+  const bool waits = collector_.Forget(state.ino);
+  const auto source = plan.object->fd();
+  if (waits && ::fdatasync(source->get()) != 0) return LastError();
+  BOOST_OUTCOME_TRYV(catalogue_.BeginWrite(state.ino, durable || waits));
+  const auto path = store_.NewWorkPath(state.ino);
+  const auto copy = [&]() -> Result<void> {
+    BOOST_OUTCOME_TRYA(fd, OpenFile(path, O_CREAT | O_TRUNC | O_RDWR, 0600));
+    BOOST_OUTCOME_TRYV(
+        CloneFile(source->get(), fd.get(), plan.object->id().size, [this] { return !!abandon_; }));
+    BOOST_OUTCOME_TRYV(SetMtime(fd.get(), plan.mtime_ns));
+    if (durable && ::fdatasync(fd.get()) != 0) return LastError();
+    return Ok();
+  };
+  auto copied = copy();
+  if (!copied) ::unlink(path.c_str());
+  return copied;
+}
+
+// The object's own file becomes the working file. In this order: the catalogue says that the
+// object is gone and that the file is dirty, on the disk, before the file loses the object's name.
+// Sets plan.keep, and does nothing, if somebody needs the object after all.
+Result<void> Files::Impl::TakeObject(const FileState& state, Conversion& plan) {
+  const auto id = plan.object->id();
+  const std::lock_guard lock(objects_.NameLock(id));
+  BOOST_OUTCOME_TRYV(catalogue_.SetPresent(id, false));
+  const auto users = catalogue_.Users(id, state.ino);
+  if (!users || users.value() > 0 || objects_.Others(id, plan.object.get()) > 0) {
+    BOOST_OUTCOME_TRYV(catalogue_.SetPresent(id, true));
+    plan.keep = true;
+    return Ok();
+  }
+  auto taken = catalogue_.BeginWrite(state.ino, true);
+  if (taken) {
+    collector_.Forget(state.ino);
+    taken = store_.Take(id, store_.WorkPath(state.ino));
+  }
+  if (!taken) {
+    catalogue_.SetPresent(id, true).has_value();
+    return taken.error();
+  }
+  // Under this lock, or another inode could still open the file that is written to now.
+  plan.object.reset();
+  const auto fd = OpenFile(store_.WorkPath(state.ino), O_RDONLY);
+  if (!fd) return fd.error();
+  return SetMtime(fd.value().get(), plan.mtime_ns);
+}
+
+// The object's own file becomes the working file, and a copy the object.
+Result<void> Files::Impl::ExchangeObject(const FileState& state, Conversion& plan) {
+  const auto id = plan.object->id();
+  BOOST_OUTCOME_TRYV(CopyToWork(state, plan, true));
+  const auto path = store_.NewWorkPath(state.ino);
+  BOOST_OUTCOME_TRYA(copy, OpenFile(path, O_RDONLY));
+  const std::lock_guard lock(objects_.NameLock(id));
+  BOOST_OUTCOME_TRYV(store_.Exchange(path, id));
+  objects_.Replace(id, std::move(copy));
+  plan.object.reset();
+  const auto fd = OpenFile(path, O_RDONLY);
+  if (!fd) return fd.error();
+  BOOST_OUTCOME_TRYV(SetMtime(fd.value().get(), plan.mtime_ns));
+  return Rename(path, store_.WorkPath(state.ino));
+}
+
+}  // namespace btfc::fs

@@ -1,0 +1,166 @@
+#include "fs/object_store.h"
+
+#include <linux/fs.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <functional>
+#include <string>
+
+#include "fs/clone.h"
+#include "fs/fd.h"
+
+namespace btfc::fs {
+namespace {
+
+constexpr mode_t kFolderMode = 0700;
+constexpr mode_t kObjectMode = 0400;
+constexpr mode_t kWorkMode = 0600;
+
+Result<void> MakeFolder(const std::filesystem::path& path) {
+  if (::mkdir(path.c_str(), kFolderMode) == 0) return Ok();
+  const int error = errno;
+  struct stat st {};
+  if (error == EEXIST && ::stat(path.c_str(), &st) == 0) {
+    return S_ISDIR(st.st_mode) ? Ok() : Result<void>(Errno(ENOTDIR));
+  }
+  return Errno(error);
+}
+
+std::string FileName(const index::ContentId& id) {
+  return index::ToHex(id) + "-" + std::to_string(id.size);
+}
+
+// `step` answers 0 or -1 with errno; tried again once the fan-out folder of `path` was made.
+Result<void> WithFanOut(const std::filesystem::path& path, const std::function<int()>& step) {
+  if (step() == 0) return Ok();
+  if (errno != ENOENT) return LastError();
+  BOOST_OUTCOME_TRYV(MakeFolder(path.parent_path()));
+  if (step() == 0) return Ok();
+  return LastError();
+}
+
+Result<void> ChangeMode(const std::filesystem::path& path, mode_t mode) {
+  if (::chmod(path.c_str(), mode) != 0) return LastError();
+  return Ok();
+}
+
+}  // namespace
+
+ObjectStore::ObjectStore(const std::filesystem::path& cache)
+    : objects_(cache / "objects"),
+      partial_(cache / "partial"),
+      work_(cache / "work"),
+      lost_(cache / "lost+found") {}
+
+Result<std::unique_ptr<ObjectStore>> ObjectStore::Open(const std::filesystem::path& cache) {
+  std::unique_ptr<ObjectStore> store(new ObjectStore(cache));
+  BOOST_OUTCOME_TRYV(MakeFolder(cache));
+  for (const auto* folder : {&store->objects_, &store->partial_, &store->work_, &store->lost_}) {
+    BOOST_OUTCOME_TRYV(MakeFolder(*folder));
+  }
+  store->reflinks_ = store->ProbeReflinks();
+  return store;
+}
+
+bool ObjectStore::ProbeReflinks() const {
+  const auto from_path = work_ / "probe.new";
+  const auto to_path = work_ / "probe-to.new";
+  bool works = false;
+  {
+    auto from = OpenFile(from_path, O_CREAT | O_TRUNC | O_RDWR, kWorkMode);
+    auto to = OpenFile(to_path, O_CREAT | O_TRUNC | O_RDWR, kWorkMode);
+    works = from && to && WriteAll(from.value().get(), 0, std::string(4096, 'x')) &&
+            Reflink(from.value().get(), to.value().get());
+  }
+  ::unlink(from_path.c_str());
+  ::unlink(to_path.c_str());
+  return works;
+}
+
+std::filesystem::path ObjectStore::ObjectPath(const index::ContentId& id) const {
+  const auto name = FileName(id);
+  return objects_ / name.substr(0, 2) / name;
+}
+
+std::filesystem::path ObjectStore::PartialPath(const index::ContentId& id) const {
+  return partial_ / FileName(id);
+}
+
+std::filesystem::path ObjectStore::WorkPath(index::Ino ino) const {
+  return work_ / std::to_string(ino);
+}
+
+std::filesystem::path ObjectStore::NewWorkPath(index::Ino ino) const {
+  return work_ / (std::to_string(ino) + ".new");
+}
+
+bool ObjectStore::Has(const index::ContentId& id) const {
+  struct stat st {};
+  return ::lstat(ObjectPath(id).c_str(), &st) == 0 && S_ISREG(st.st_mode) &&
+         static_cast<std::uint64_t>(st.st_size) == id.size;
+}
+
+Result<void> ObjectStore::Adopt(const index::ContentId& id) {
+  const auto from = PartialPath(id);
+  const auto to = ObjectPath(id);
+  {
+    BOOST_OUTCOME_TRYA(fd, OpenFile(from, O_RDONLY));
+    BOOST_OUTCOME_TRYA(st, StatOf(fd.get()));
+    if (static_cast<std::uint64_t>(st.st_size) != id.size) return Error::kCorrupt;
+    if (::fdatasync(fd.get()) != 0) return LastError();
+    if (::fchmod(fd.get(), kObjectMode) != 0) return LastError();
+  }
+  return WithFanOut(to, [&] { return ::rename(from.c_str(), to.c_str()); });
+}
+
+Result<bool> ObjectStore::Link(const std::filesystem::path& working, const index::ContentId& id) {
+  const auto to = ObjectPath(id);
+  const auto linked = WithFanOut(to, [&] { return ::link(working.c_str(), to.c_str()); });
+  if (!linked && linked.error() == Errno(EEXIST)) {
+    struct stat ours {};
+    struct stat theirs {};
+    if (::lstat(working.c_str(), &ours) != 0 || ::lstat(to.c_str(), &theirs) != 0) {
+      return LastError();
+    }
+    if (ours.st_ino == theirs.st_ino) {
+      BOOST_OUTCOME_TRYV(ChangeMode(to, kObjectMode));
+      return true;
+    }
+    if (static_cast<std::uint64_t>(theirs.st_size) == id.size) return false;
+    // A damaged object under this name: these bytes are the right ones. Never without the name.
+    const auto spare = working.string() + ".new";
+    ::unlink(spare.c_str());
+    if (::link(working.c_str(), spare.c_str()) != 0) return LastError();
+    if (::rename(spare.c_str(), to.c_str()) != 0) return LastError();
+  } else if (!linked) {
+    return linked.error();
+  }
+  BOOST_OUTCOME_TRYV(ChangeMode(to, kObjectMode));
+  return true;
+}
+
+Result<void> ObjectStore::Take(const index::ContentId& id, const std::filesystem::path& working) {
+  const auto from = ObjectPath(id);
+  // rename(2) leaves two names of one file both alone, so the object's name goes separately.
+  if (::rename(from.c_str(), working.c_str()) != 0) return LastError();
+  if (::unlink(from.c_str()) != 0 && errno != ENOENT) return LastError();
+  return ChangeMode(working, kWorkMode);
+}
+
+Result<void> ObjectStore::Exchange(const std::filesystem::path& copy, const index::ContentId& id) {
+  const auto object = ObjectPath(id);
+  BOOST_OUTCOME_TRYV(ChangeMode(copy, kObjectMode));
+  if (::renameat2(AT_FDCWD, copy.c_str(), AT_FDCWD, object.c_str(), RENAME_EXCHANGE) != 0) {
+    return LastError();
+  }
+  return ChangeMode(copy, kWorkMode);
+}
+
+Result<void> ObjectStore::Remove(const index::ContentId& id) {
+  if (::unlink(ObjectPath(id).c_str()) != 0 && errno != ENOENT) return LastError();
+  return Ok();
+}
+
+}  // namespace btfc::fs
