@@ -1,0 +1,154 @@
+#include "fs/filesystem.h"
+
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <unordered_set>
+
+#include "fs/attributes.h"
+
+namespace btfc::fs {
+namespace {
+
+constexpr std::size_t kAsideThreads = 4;
+
+}  // namespace
+
+Filesystem::Filesystem(index::Catalogue& catalogue, Files& files, const MountOptions& options)
+    : catalogue_(catalogue),
+      files_(files),
+      read_only_(options.read_only),
+      cache_(options.cache),
+      owners_(options.owner, {::getuid(), ::getgid()}),
+      aside_(kAsideThreads) {
+  nodes_.Reference(index::kRootIno);  // the kernel holds it without having looked it up
+}
+
+std::optional<index::Ino> Filesystem::InoOf(Request& request, NodeId node) {
+  const index::Ino ino = nodes_.InoOf(node);
+  if (ino != 0) return ino;
+  request.Error(ESTALE);
+  return std::nullopt;
+}
+
+struct stat Filesystem::StatOf(const index::Node& inode, NodeId node) {
+  std::optional<LiveStat> live;
+  if (inode.kind == index::Kind::kFile) {
+    if (nodes_.Superseded(node)) {
+      // The catalogue has the newer content's figures; those who hold the old one keep its size.
+      live = LiveStat{inode.size, 0, inode.mtime_ns, inode.ctime_ns};
+      const auto handle = open_files_.AnyOf(node);
+      const auto size = handle ? files_.Seek(*handle, 0, SEEK_END) : Result<std::uint64_t>(0U);
+      if (size) live->size = size.value();
+      live->blocks = BlocksOf(live->size);
+    } else {
+      live = files_.Stat(inode.ino);
+    }
+  }
+  return MakeStat(inode, live, node, owners_.ToLocal(inode.owner));
+}
+
+fuse_entry_param Filesystem::EntryOf(const index::Node& inode, NodeId node) {
+  fuse_entry_param entry{};
+  entry.ino = node;
+  entry.attr = StatOf(inode, node);
+  entry.attr_timeout = kCacheTimeout_s;
+  entry.entry_timeout = kCacheTimeout_s;
+  return entry;
+}
+
+void Filesystem::ReplyEntry(Request request, const index::Node& inode) {
+  const NodeId node = nodes_.Reference(inode.ino);
+  if (!request.Entry(EntryOf(inode, node))) Forget(node, 1);
+}
+
+void Filesystem::ReplyAttributes(Request request, NodeId node, index::Ino ino) {
+  const auto inode = catalogue_.Get(ino);
+  if (!inode) return request.Error(inode.error());
+  request.Attributes(StatOf(inode.value(), node), kCacheTimeout_s);
+}
+
+void Filesystem::NameRemoved(const index::Removed& removed) {
+  if (removed.nlink > 0) return;
+  if (removed.kind == index::Kind::kFile) files_.Unlinked(removed.ino);
+  if (!nodes_.SetNameless(removed.ino, true)) Drop(removed.ino);
+}
+
+void Filesystem::Drop(index::Ino ino) { files_.Forgotten(ino); }
+
+void Filesystem::Forget(NodeId node, std::uint64_t count) {
+  const auto forgotten = nodes_.Forget(node, count);
+  if (forgotten && forgotten->nameless) Drop(forgotten->ino);
+}
+
+void Filesystem::Unmounted() {
+  for (const index::Ino ino : nodes_.Clear()) Drop(ino);
+}
+
+void Filesystem::Interrupted(fuse_req_t request, void* ticket) {
+  Session::User<Filesystem>(request)->files_.Cancel(
+      reinterpret_cast<Files::Ticket>(ticket));  // NOLINT: it is a number
+}
+
+void Filesystem::NoticeContent(index::Ino ino, std::vector<Invalidator::Notice>* notices) {
+  using What = Invalidator::Notice::What;
+  if (!files_.ContentChanged(ino)) {
+    const NodeId node = nodes_.Current(ino);
+    if (nodes_.Knows(node)) notices->push_back({What::kContent, node, {}});
+    return;
+  }
+  if (!nodes_.Supersede(ino)) return;
+  const auto links = catalogue_.LinksOf(ino);
+  if (!links) {
+    spdlog::warn("the names of inode {} cannot be read: {}", ino, links.error().message());
+    return;
+  }
+  for (const auto& link : links.value()) {
+    notices->push_back({What::kEntry, nodes_.Current(link.parent), link.name});
+  }
+}
+
+void Filesystem::NoticeNameless(index::Ino ino) {
+  const auto inode = catalogue_.Get(ino);
+  if (inode) nodes_.SetNameless(ino, inode.value().nlink == 0);
+}
+
+void Filesystem::Changed(const std::vector<index::Change>& changes) {
+  using What = Invalidator::Notice::What;
+  ++privilege_epoch_;
+  std::vector<Invalidator::Notice> notices;
+  std::unordered_set<NodeId> folders;
+  std::unordered_set<index::Ino> inodes;
+  for (const index::Change& change : changes) {
+    switch (change.what) {
+      case index::Change::What::kEntry: {
+        const NodeId parent = nodes_.Current(change.parent);
+        if (!nodes_.Knows(parent)) break;
+        folders.insert(parent);
+        notices.push_back({What::kEntry, parent, change.name});
+        if (change.ino != 0) inodes.insert(change.ino);
+        break;
+      }
+      case index::Change::What::kAttributes:
+        inodes.insert(change.ino);
+        break;
+      case index::Change::What::kContent:
+        NoticeContent(change.ino, &notices);
+        break;
+      case index::Change::What::kWanted:
+        break;
+    }
+  }
+  for (const NodeId folder : folders) notices.push_back({What::kFolder, folder, {}});
+  for (const index::Ino ino : inodes) {
+    const NodeId node = nodes_.Current(ino);
+    if (!nodes_.Knows(node)) continue;
+    notices.push_back({What::kAttributes, node, {}});
+    NoticeNameless(ino);
+  }
+  invalidator_.Queue(std::move(notices));
+}
+
+}  // namespace btfc::fs

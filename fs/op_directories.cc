@@ -1,0 +1,138 @@
+// Listing folders.
+#include <cerrno>
+#include <string>
+
+#include "fs/attributes.h"
+#include "fs/filesystem.h"
+
+namespace btfc::fs {
+namespace {
+
+// The kernel's offset of an entry says where to go on after it. "." and ".." come before what the
+// catalogue lists.
+constexpr std::uint64_t kAfterDot = 1;
+constexpr std::uint64_t kAfterDotDot = 2;
+std::uint64_t OffsetAfter(std::uint64_t cookie) { return cookie + kAfterDotDot; }
+std::uint64_t CookieAt(std::uint64_t offset) { return offset - kAfterDotDot; }
+
+// Entries that a buffer may hold, if names are of ordinary length. Asking for more only costs.
+constexpr std::size_t kEntrySize = 48;       // bytes
+constexpr std::size_t kEntryPlusSize = 176;  // bytes
+
+// Collects entries until the kernel's buffer is full.
+class Listing {
+ public:
+  Listing(fuse_req_t request, std::size_t size, bool plus)
+      : request_(request), size_(size), plus_(plus) {
+    bytes_.reserve(size);
+  }
+
+  // False if it did not fit.
+  bool Add(const std::string& name, const fuse_entry_param& entry, std::uint64_t next) {
+    const auto offset = static_cast<off_t>(next);
+    const std::size_t used = bytes_.size();
+    const std::size_t needed =
+        plus_ ? fuse_add_direntry_plus(request_, nullptr, 0, name.c_str(), &entry, offset)
+              : fuse_add_direntry(request_, nullptr, 0, name.c_str(), &entry.attr, offset);
+    if (used + needed > size_) return false;
+    bytes_.resize(used + needed);
+    char* at = bytes_.data() + used;
+    if (plus_) {
+      fuse_add_direntry_plus(request_, at, needed, name.c_str(), &entry, offset);
+    } else {
+      fuse_add_direntry(request_, at, needed, name.c_str(), &entry.attr, offset);
+    }
+    return true;
+  }
+
+  const std::string& bytes() const { return bytes_; }
+  std::size_t Room() const {
+    return (size_ - bytes_.size()) / (plus_ ? kEntryPlusSize : kEntrySize);
+  }
+
+ private:
+  const fuse_req_t request_;
+  const std::size_t size_;
+  const bool plus_;
+  std::string bytes_;
+};
+
+// "." or "..": the kernel knows the folder, so it gets no reference.
+fuse_entry_param DotEntry(NodeId node) {
+  fuse_entry_param entry{};
+  entry.attr.st_ino = node;
+  entry.attr.st_mode = S_IFDIR;
+  return entry;
+}
+
+}  // namespace
+
+// The kernel then lists folders without opening them here, and keeps the listing until the folder
+// changes. No state of ours is needed: cookies stay right while the folder changes, and what a
+// page once read might say of an entry would be out of date at the next request.
+void Filesystem::OpenFolder(Request request, NodeId /*node*/, const fuse_file_info* /*info*/) {
+  request.Error(ENOSYS);
+}
+
+void Filesystem::ReadFolder(Request request, NodeId node, std::size_t size, off_t offset,
+                            const fuse_file_info* /*info*/) {
+  ListInto(std::move(request), node, size, offset, false);
+}
+
+void Filesystem::ReadFolderPlus(Request request, NodeId node, std::size_t size, off_t offset,
+                                const fuse_file_info* /*info*/) {
+  ListInto(std::move(request), node, size, offset, true);
+}
+
+void Filesystem::ListInto(Request request, NodeId node, std::size_t size, off_t offset, bool plus) {
+  const auto folder = InoOf(request, node);
+  if (!folder) return;
+  Listing listing(request.get(), size, plus);
+  auto at = static_cast<std::uint64_t>(offset);
+  if (at < kAfterDot && listing.Add(".", DotEntry(node), kAfterDot)) at = kAfterDot;
+  if (at == kAfterDot) {
+    const auto parent = catalogue_.Parent(*folder);
+    const NodeId above = parent ? nodes_.Current(parent.value()) : node;
+    if (listing.Add("..", DotEntry(above), kAfterDotDot)) at = kAfterDotDot;
+  }
+  std::vector<NodeId> referenced;
+  bool full = at < kAfterDotDot;
+  while (!full) {
+    const auto entries = catalogue_.List(*folder, CookieAt(at), listing.Room() + 1);
+    if (!entries) {
+      if (!listing.bytes().empty()) break;  // the error comes with the next request
+      return request.Error(entries.error());
+    }
+    if (entries.value().empty()) break;
+    for (const index::Entry& entry : entries.value()) {
+      const NodeId child = plus ? nodes_.Reference(entry.node.ino) : nodes_.Current(entry.node.ino);
+      fuse_entry_param param{};
+      if (plus) {
+        param = EntryOf(entry.node, child);
+      } else {
+        param.attr.st_ino = child;
+        param.attr.st_mode = TypeBits(entry.node.kind);
+      }
+      full = !listing.Add(entry.name, param, OffsetAfter(entry.cookie));
+      if (full) {
+        if (plus) Forget(child, 1);
+        break;
+      }
+      if (plus) referenced.push_back(child);
+      at = OffsetAfter(entry.cookie);
+    }
+  }
+  if (request.Payload(listing.bytes().data(), listing.bytes().size())) return;
+  for (const NodeId child : referenced) Forget(child, 1);
+}
+
+void Filesystem::FsyncFolder(Request request, NodeId /*node*/, int /*data_only*/,
+                             const fuse_file_info* /*info*/) {
+  auto parked = std::make_shared<Request>(std::move(request));
+  aside_.Run([this, parked] {
+    const auto synced = catalogue_.Sync();
+    parked->Error(synced ? 0 : ToErrno(synced.error()));
+  });
+}
+
+}  // namespace btfc::fs

@@ -1,0 +1,40 @@
+// Lookups, references, symlink targets, figures of the filesystem.
+#include <spdlog/spdlog.h>
+#include <sys/statvfs.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "fs/attributes.h"
+#include "fs/filesystem.h"
+
+namespace btfc::fs {
+
+void Filesystem::Lookup(Request request, NodeId parent, const char* name) {
+  const auto folder = InoOf(request, parent);
+  if (!folder) return;
+  if (std::strlen(name) > index::kNameMax) return request.Error(ENAMETOOLONG);
+  const auto found = catalogue_.Lookup(*folder, name);
+  if (found) return ReplyEntry(std::move(request), found.value());
+  if (ToErrno(found.error()) != ENOENT) return request.Error(found.error());
+  fuse_entry_param missing{};  // node 0: the kernel may remember that there is none
+  missing.entry_timeout = kCacheTimeout_s;
+  request.Entry(missing);
+}
+
+void Filesystem::ReadLink(Request request, NodeId node) {
+  const auto ino = InoOf(request, node);
+  if (!ino) return;
+  const auto target = catalogue_.Target(*ino);
+  if (!target) return request.Error(target.error());
+  request.Link(target.value().c_str());
+}
+
+void Filesystem::Statfs(Request request, NodeId /*node*/) {
+  struct statvfs figures {};
+  if (::statvfs(cache_.c_str(), &figures) != 0) return request.Error(errno);
+  figures.f_namemax = index::kNameMax;
+  request.Statfs(figures);
+}
+
+}  // namespace btfc::fs

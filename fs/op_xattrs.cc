@@ -1,0 +1,137 @@
+// Extended attributes, and the ACLs that travel as such.
+#include <linux/fuse.h>
+#include <sys/xattr.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "fs/acl.h"
+#include "fs/attributes.h"
+#include "fs/filesystem.h"
+#include "fs/init_shim.h"
+
+namespace btfc::fs {
+namespace {
+
+constexpr std::string_view kAccess = "system.posix_acl_access";
+constexpr std::string_view kDefault = "system.posix_acl_default";
+constexpr std::string_view kTrusted = "trusted.";
+
+// Of fuse_setxattr_in::setxattr_flags.
+constexpr std::uint32_t kKillSetGroupId = 1;
+
+bool Supported(std::string_view name) {
+  return name.starts_with("user.") || name.starts_with("security.") || name.starts_with(kTrusted);
+}
+
+}  // namespace
+
+void Filesystem::SetXattr(Request request, NodeId node, const char* name, const char* value,
+                          std::size_t size, int flags) {
+  const auto ino = InoOf(request, node);
+  if (!ino) return;
+  if (size > XATTR_SIZE_MAX) return request.Error(E2BIG);
+  const std::string_view key(name);
+  const std::string_view bytes(value, size);
+  Result<void> set = Ok();
+  if (key == kAccess || key == kDefault) {
+    const auto* raw = InitShim::CurrentArgument<fuse_setxattr_in>();
+    const bool kill = raw != nullptr && (raw->setxattr_flags & kKillSetGroupId) != 0;
+    set = SetAcl(*ino, key == kAccess, bytes, kill);
+  } else if (Supported(key)) {
+    set = catalogue_.SetXattr(*ino, key, bytes, flags);
+    ++privilege_epoch_;
+  } else {
+    set = Errno(EOPNOTSUPP);
+  }
+  request.Error(set ? 0 : ToErrno(set.error()));
+}
+
+// An empty value takes the ACL away.
+Result<void> Filesystem::SetAcl(index::Ino ino, bool access, std::string_view value,
+                                bool kill_set_group_id) {
+  BTFC_TRY(inode, catalogue_.Get(ino));
+  index::AttributeChange change;
+  if (!access) {
+    if (inode.kind != index::Kind::kFolder) {
+      if (value.empty()) return Ok();
+      return Errno(EACCES);
+    }
+    if (!value.empty()) {
+      BTFC_TRY(acl, Acl::Parse(value));
+      change.acl_default = acl.Format();
+    } else {
+      change.acl_default = std::string();
+    }
+  } else if (value.empty()) {
+    change.acl_access = std::string();
+  } else {
+    BTFC_TRY(acl, Acl::Parse(value));
+    change.mode = (inode.mode & ~0777U) | acl.Mode();
+    if (kill_set_group_id) *change.mode &= ~static_cast<std::uint32_t>(S_ISGID);
+    change.acl_access = acl.EqualsMode() ? std::string() : acl.Format();
+  }
+  BOOST_OUTCOME_TRYV(catalogue_.SetAttributes(ino, change));
+  return Ok();
+}
+
+Result<std::string> Filesystem::XattrValue(index::Ino ino, std::string_view name) {
+  if (name == kAccess || name == kDefault) {
+    BTFC_TRY(value, name == kAccess ? catalogue_.AclAccess(ino) : catalogue_.AclDefault(ino));
+    if (value.empty()) return Errno(ENODATA);
+    return value;
+  }
+  if (!Supported(name)) return Errno(EOPNOTSUPP);
+  return catalogue_.GetXattr(ino, name);
+}
+
+void Filesystem::GetXattr(Request request, NodeId node, const char* name, std::size_t size) {
+  const auto ino = InoOf(request, node);
+  if (!ino) return;
+  const auto value = XattrValue(*ino, name);
+  if (!value) return request.Error(value.error());
+  ReplyXattr(std::move(request), value.value(), size);
+}
+
+void Filesystem::ListXattrs(Request request, NodeId node, std::size_t size) {
+  const auto ino = InoOf(request, node);
+  if (!ino) return;
+  const auto names = catalogue_.ListXattrs(*ino);
+  if (!names) return request.Error(names.error());
+  std::string list;
+  const auto add = [&list](std::string_view name) {
+    list += name;
+    list += '\0';
+  };
+  for (const std::string_view acl : {kAccess, kDefault}) {
+    const auto value = XattrValue(*ino, acl);
+    if (value) add(acl);
+  }
+  for (const std::string& name : names.value()) {
+    if (request.uid() == 0 || !name.starts_with(kTrusted)) add(name);
+  }
+  ReplyXattr(std::move(request), list, size);
+}
+
+void Filesystem::RemoveXattr(Request request, NodeId node, const char* name) {
+  const auto ino = InoOf(request, node);
+  if (!ino) return;
+  const std::string_view key(name);
+  Result<void> removed = Ok();
+  if (key == kAccess || key == kDefault) {
+    removed = SetAcl(*ino, key == kAccess, {}, false);
+  } else if (Supported(key)) {
+    removed = catalogue_.RemoveXattr(*ino, key);
+  } else {
+    removed = Errno(EOPNOTSUPP);
+  }
+  request.Error(removed ? 0 : ToErrno(removed.error()));
+}
+
+void Filesystem::ReplyXattr(Request request, std::string_view value, std::size_t size) {
+  if (size == 0) return request.XattrSize(value.size());
+  if (value.size() > size) return request.Error(ERANGE);
+  request.Bytes(value);
+}
+
+}  // namespace btfc::fs
