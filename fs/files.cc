@@ -481,6 +481,7 @@ Result<std::size_t> Files::CopyRange(Handle in, std::uint64_t in_offset, Handle 
   return impl_->CopyRange(in, in_offset, out, out_offset, length);
 }
 void Files::Cancel(Ticket ticket) { impl_->Cancel(ticket); }
+std::uint64_t Files::Commits() const { return impl_->Commits(); }
 std::optional<LiveStat> Files::Stat(index::Ino ino) { return impl_->Stat(ino); }
 Result<bool> Files::SetTimes(index::Ino ino, std::optional<std::int64_t> atime_ns,
                              std::optional<std::int64_t> mtime_ns) {

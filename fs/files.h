@@ -101,6 +101,9 @@ class Files {
   // Fine if it was answered already, or never was a ticket.
   void Cancel(Ticket ticket);
 
+  // Commits so far. If it is the same before a Catalogue::Lookup and after Stat, then no commit
+  // came between the two.
+  std::uint64_t Commits() const;
   // Nothing if the catalogue's figures are the right ones.
   std::optional<LiveStat> Stat(index::Ino ino);
   // utimensat. True: done on the working file, and the next version gets the time. False: nothing

@@ -242,6 +242,7 @@ void Files::Impl::Committed(const State& state, const index::NewVersion& version
   state->content = version.id;
   state->mtime_ns = version.mtime_ns;
   state->versionless = false;
+  ++commits_;
   state->phase = Phase::kClean;
   if (!small && (changed || state->base.taken)) {
     later.Add([this, id = version.id] { source_.Available(id); });

@@ -70,6 +70,7 @@ class Files::Impl {
   Result<std::size_t> CopyRange(Handle in, std::uint64_t in_offset, Handle out,
                                 std::uint64_t out_offset, std::size_t length);
   void Cancel(Ticket ticket) { pending_.Cancel(ticket, Errno(EINTR)); }
+  std::uint64_t Commits() const { return commits_; }
   std::optional<LiveStat> Stat(index::Ino ino);
   Result<bool> SetTimes(index::Ino ino, std::optional<std::int64_t> atime_ns,
                         std::optional<std::int64_t> mtime_ns);
@@ -186,6 +187,7 @@ class Files::Impl {
   const std::unique_ptr<Alarm> alarm_;
 
   std::atomic<Backing*> backing_{nullptr};
+  std::atomic<std::uint64_t> commits_{0};
   std::atomic<bool> stopping_{false};  // waiting calls are not begun any more
   std::atomic<bool> abandon_{false};   // jobs end without doing their work
   PendingCalls pending_;
