@@ -1,0 +1,82 @@
+// A host of a cluster inside a test: keys, a swarm on a loopback address of its own, a replica in
+// memory and objects in real files.
+#pragma once
+
+#include <condition_variable>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "fake_replica.h"
+#include "temp_dir.h"
+#include "torrent/swarm.h"
+
+namespace btfc::torrent {
+
+// Objects in a folder: whole ones under their root, partial ones with ".part".
+class FileObjects final : public ObjectPort {
+ public:
+  explicit FileObjects(std::filesystem::path folder);
+
+  // Puts bytes in the store, as a local commit does.
+  index::ContentId Put(const std::string& bytes);
+  std::string Bytes(const index::ContentId& id) const;
+  // Waits until the object has arrived; false after a minute.
+  bool WaitFor(const index::ContentId& id);
+  bool Has(const index::ContentId& id) const;
+  void SetBase(const index::ContentId& id, const index::ContentId& base);
+  void Remove(const index::ContentId& id);
+  std::size_t arrived() const;
+
+  std::optional<std::filesystem::path> Find(const index::ContentId& id) override;
+  std::filesystem::path PartialPath(const index::ContentId& id) override;
+  std::optional<index::ContentId> Base(const index::ContentId& id) override;
+  Result<void> Arrived(const index::ContentId& id) override;
+
+ private:
+  std::filesystem::path WholePath(const index::ContentId& id) const;
+
+  const std::filesystem::path folder_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::set<index::ContentId> whole_;
+  std::map<index::ContentId, index::ContentId> bases_;
+  std::size_t arrived_ = 0;
+};
+
+class TestHost {
+ public:
+  // `number` gives the address 127.0.0.number and the device.
+  TestHost(const ClusterKey& cluster, std::uint8_t number);
+
+  void Start(const std::vector<std::string>& peers = {},
+             const std::function<void(SwarmOptions&)>& change = {});
+  void Stop();
+  // Waits until `true` comes; false after a minute.
+  bool WaitUntil(const std::function<bool(const SwarmStatus&)>& condition);
+  bool WaitForPeers(std::size_t count);
+  std::string address() const;  // as peer= wants it
+  std::string ip() const;
+  void Publish(const std::string& row);
+  std::filesystem::path folder() const { return dir_.path(); }
+
+  FakeReplica replica;
+  std::unique_ptr<FileObjects> objects;
+  std::unique_ptr<Swarm> swarm;
+
+ private:
+  const ClusterKey cluster_;
+  const std::uint8_t number_;
+  TempDir dir_;
+};
+
+ClusterKey NewCluster();
+std::string RandomBytes(std::size_t size, unsigned seed);
+
+}  // namespace btfc::torrent

@@ -1,0 +1,43 @@
+// The BEP 10 extension "btfc" on the connections of the control torrent. Internal to torrent/;
+// includes libtorrent.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <libtorrent/extensions.hpp>
+#include <libtorrent/fwd.hpp>
+#include <memory>
+#include <mutex>
+
+#include "torrent/link.h"
+
+namespace btfc::torrent {
+
+// The network thread's queue, for as long as the session lives.
+class NetworkQueue {
+ public:
+  explicit NetworkQueue(boost::asio::io_context* context) : context_(context) {}
+  // From any thread; after Close tasks are dropped.
+  void Post(std::function<void()> task);
+  void Close();
+
+ private:
+  std::mutex mutex_;  // held while a task is queued, which never runs it
+  boost::asio::io_context* context_;
+};
+
+// Used by libtorrent on its network thread.
+class ControlPlugin final : public lt::torrent_plugin {
+ public:
+  ControlPlugin(std::shared_ptr<NetworkQueue> queue, LinkListener& listener)
+      : queue_(std::move(queue)), listener_(listener) {}
+  std::shared_ptr<lt::peer_plugin> new_connection(const lt::peer_connection_handle& peer) override;
+
+ private:
+  const std::shared_ptr<NetworkQueue> queue_;
+  LinkListener& listener_;
+};
+
+// Without it header and body of a message wait for each other's acknowledgement (Nagle).
+void DisableNagle(const lt::peer_connection_handle& peer);
+
+}  // namespace btfc::torrent

@@ -1,0 +1,26 @@
+// What session.cc shares with content_torrents.cc. Internal to torrent/; includes libtorrent.
+#pragma once
+
+#include <functional>
+#include <libtorrent/alert.hpp>
+#include <libtorrent/session.hpp>
+#include <memory>
+
+#include "torrent/gossip_plugin.h"
+#include "torrent/identity.h"
+
+namespace btfc::torrent {
+
+struct SessionHandle {
+  lt::session* session = nullptr;
+  std::shared_ptr<NetworkQueue> queue;
+  ClusterKey cluster;
+  NodeIdentity node;
+  // Alerts of content torrents, on the session's loop.
+  std::function<void(lt::alert*)> on_alert;
+};
+
+// Makes peers show this host's certificate on a torrent.
+void SetCertificate(lt::torrent_handle torrent, const NodeIdentity& node);
+
+}  // namespace btfc::torrent
