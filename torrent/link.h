@@ -27,8 +27,7 @@ class Link {
   virtual void Send(Kind kind, std::string_view payload) = 0;
   virtual void Close(End end) = 0;
 
-  template <class Message>
-  void Send(Kind kind, const Message& message) {
+  void Send(Kind kind, const google::protobuf::MessageLite& message) {
     Send(kind, std::string_view(message.SerializeAsString()));
   }
 

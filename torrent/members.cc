@@ -16,8 +16,10 @@ constexpr seconds kQuiet{2};  // then a ping
 constexpr seconds kDead{8};   // without a byte
 constexpr seconds kSpareMax{5};
 constexpr seconds kDialPatience{3};
-constexpr seconds kBanFirst{10};
+constexpr seconds kBanFirst{2};  // doubled each time
 constexpr seconds kBanMax{600};
+constexpr seconds kBanSoon{30};         // over: dialled again every few seconds until then
+constexpr seconds kBanForgotten{3600};  // after it ended
 constexpr std::size_t kNamedMax = 1000;
 
 std::int64_t WallClock() {
@@ -66,7 +68,8 @@ void Members::LinkUp(const LinkPtr& link) {
     const std::lock_guard lock(mutex_);
     const auto ban = bans_.find(link->node_key);
     if (ban != bans_.end() && Link::Clock::now() < ban->second.until) {
-      link->Close(Link::End::kDuplicate);
+      const bool soon = ban->second.until - Link::Clock::now() < kBanSoon;
+      link->Close(soon ? Link::End::kNormal : Link::End::kDuplicate);
       return;
     }
   }
@@ -288,8 +291,10 @@ void Members::Nonsense(const LinkPtr& link, std::string_view what) {
   {
     const std::lock_guard lock(mutex_);
     Ban& ban = bans_[link->node_key];
+    const auto now = Link::Clock::now();
+    if (now > ban.until + kBanForgotten) ban.length = seconds(0);
     ban.length = std::clamp(ban.length * 2, kBanFirst, kBanMax);
-    ban.until = Link::Clock::now() + ban.length;
+    ban.until = now + ban.length;
     if (named_.size() < kNamedMax) first = named_.insert(link->ip + " " + std::string(what)).second;
   }
   if (first) {

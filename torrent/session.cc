@@ -46,7 +46,8 @@ std::string ListenInterfaces(const std::vector<std::string>& addresses, std::uin
   return list;
 }
 
-lt::settings_pack Settings(const SessionOptions& options, const std::string& listen) {
+lt::settings_pack Settings(const SessionOptions& options, const std::string& listen,
+                           const std::vector<std::string>& addresses) {
   using lt::settings_pack;
   settings_pack pack;
   pack.set_int(settings_pack::alert_mask,
@@ -54,6 +55,10 @@ lt::settings_pack Settings(const SessionOptions& options, const std::string& lis
   pack.set_int(settings_pack::alert_queue_size, 100'000);
   pack.set_str(settings_pack::user_agent, "btfc");
   pack.set_str(settings_pack::listen_interfaces, listen);
+  // Others dial us where our connections come from.
+  if (options.listen.size() == 1 && addresses.size() == 1) {
+    pack.set_str(settings_pack::outgoing_interfaces, addresses.front());
+  }
   pack.set_int(settings_pack::max_retry_port_bind, 0);
   pack.set_bool(settings_pack::listen_system_port_fallback, false);
   pack.set_int(settings_pack::listen_queue_size, 500);
@@ -171,7 +176,7 @@ class Session::Impl {
   // Starts a session on this port; false if another program has it.
   bool Listen(std::uint16_t port) {
     const std::string listen = ListenInterfaces(addresses_, port, options_.dht);
-    lt::session_params params(Settings(options_, listen));
+    lt::session_params params(Settings(options_, listen, addresses_));
     params.extensions.clear();  // no exchange of metadata or peers with anybody
     session_ = std::make_unique<lt::session>(std::move(params));
     const auto deadline = std::chrono::steady_clock::now() + kListenMax;

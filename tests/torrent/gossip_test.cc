@@ -50,9 +50,9 @@ TEST_F(GossipTest, PublicationIsQuick) {
     const auto begin = std::chrono::steady_clock::now();
     a.Publish(row);
     ASSERT_TRUE(b.replica.WaitFor(row));
-    millis.push_back(std::chrono::duration<double, std::milli>(
-                         std::chrono::steady_clock::now() - begin)
-                         .count());
+    millis.push_back(
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin)
+            .count());
   }
   std::sort(millis.begin(), millis.end());
   RecordProperty("median_us", static_cast<int>(millis[25] * 1000));

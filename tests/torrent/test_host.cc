@@ -135,9 +135,7 @@ bool TestHost::WaitForPeers(std::size_t count) {
 
 std::string TestHost::ip() const { return "127.0.0." + std::to_string(number_); }
 
-std::string TestHost::address() const {
-  return ip() + ":" + std::to_string(swarm->Status().port);
-}
+std::string TestHost::address() const { return ip() + ":" + std::to_string(swarm->Status().port); }
 
 void TestHost::Publish(const std::string& row) {
   replica.Write(row);

@@ -1,0 +1,232 @@
+// Who is not a member gets nothing, and members that talk nonsense do no harm.
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <string>
+
+#include "test_host.h"
+#include "torrent/content_info.h"
+#include "torrent/loop.h"
+#include "torrent/session.h"
+
+namespace btfc::torrent {
+namespace {
+
+std::uint16_t PortOf(const TestHost& host) { return host.swarm->Status().port; }
+
+// Sends bytes to the port and answers what came back until the other end closed, or two seconds.
+std::string Knock(const TestHost& host, const std::string& bytes) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in where{};
+  where.sin_family = AF_INET;
+  where.sin_port = htons(PortOf(host));
+  ::inet_pton(AF_INET, host.ip().c_str(), &where.sin_addr);
+  EXPECT_EQ(::connect(fd, reinterpret_cast<const sockaddr*>(&where), sizeof(where)), 0);
+  const timeval patience{2, 0};
+  ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+  EXPECT_EQ(::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL),
+            static_cast<ssize_t>(bytes.size()));
+  std::string answer(4096, '\0');
+  const ssize_t n = ::recv(fd, answer.data(), answer.size(), 0);
+  ::close(fd);
+  answer.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+  return answer;
+}
+
+// A member's session that says whatever the test wants.
+class RudeMember final : public LinkListener {
+ public:
+  RudeMember(const ClusterKey& cluster, std::uint8_t number) : loop_("rude") {
+    std::string why;
+    node_ = LoadOrMakeNode(dir_.path(), cluster, &why).value();
+    SessionOptions options;
+    options.cluster = cluster;
+    options.node = node_;
+    options.state_dir = dir_.path();
+    options.listen = {"127.0.0." + std::to_string(number)};
+    options.lpd = false;
+    auto session = Session::Start(
+        options, loop_, *this, [](const std::string&, const std::string&) {}, &why);
+    EXPECT_TRUE(session) << why;
+    session_ = std::move(session).value();
+  }
+  ~RudeMember() override {
+    loop_.Stop();
+    session_->Stop();
+  }
+
+  LinkPtr Connect(const TestHost& host) {
+    session_->Dial(host.ip(), PortOf(host));
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, std::chrono::seconds(60), [this] { return link_ != nullptr; });
+    return link_;
+  }
+  wire::Hello Hello() const {
+    wire::Hello hello;
+    hello.set_version(kProtocolVersion);
+    hello.set_device(std::string(16, 'r'));
+    hello.set_node_key(node_.node_key.data(), node_.node_key.size());
+    hello.set_host("rude\n\x1b[31m");
+    hello.set_port(1);
+    return hello;
+  }
+
+  void OnLinkUp(const LinkPtr& link) override {
+    const std::lock_guard lock(mutex_);
+    link_ = link;
+    changed_.notify_all();
+  }
+  void OnMessage(const LinkPtr&, Kind, std::string) override {}
+  void OnLinkDown(const LinkPtr&) override {}
+  void OnNonsense(const LinkPtr&, std::string_view) override {}
+
+ private:
+  TempDir dir_;
+  Loop loop_;
+  NodeIdentity node_;
+  std::unique_ptr<Session> session_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  LinkPtr link_;
+};
+
+class StrangerTest : public testing::Test {
+ protected:
+  void ExpectAlive(TestHost& host, std::uint8_t number) {
+    TestHost friendly(cluster_, number);
+    friendly.Start({host.address()});
+    host.Publish("still there");
+    EXPECT_TRUE(friendly.replica.WaitFor("still there"));
+  }
+  const ClusterKey cluster_ = NewCluster();
+};
+
+TEST_F(StrangerTest, OtherClusterOfTheSameNameGetsNothing) {
+  TestHost a(cluster_, 41);
+  TestHost stranger(NewCluster(), 42);
+  a.replica.Write("secret");
+  a.Start();
+  stranger.Start({a.address()});
+  EXPECT_TRUE(a.WaitUntil([](const SwarmStatus& status) { return status.refused_peers > 0; }));
+  EXPECT_EQ(stranger.replica.count(), 0U);
+  EXPECT_TRUE(stranger.swarm->Status().peers.empty());
+  EXPECT_TRUE(a.swarm->Status().peers.empty());
+  ExpectAlive(a, 43);
+  EXPECT_EQ(stranger.replica.count(), 0U);
+}
+
+TEST_F(StrangerTest, KnowingTheCertificateIsNotEnough) {
+  // Whoever got hold of the CA certificate, but not of its key, can name the control torrent.
+  ClusterKey forged = NewCluster();
+  std::string why;
+  TempDir dir;
+  const auto node = LoadOrMakeNode(dir.path(), forged, &why).value();
+  TestHost a(cluster_, 44);
+  TestHost stranger(cluster_, 45);
+  a.replica.Write("secret");
+  a.Start();
+  stranger.Start({a.address()}, [&node](SwarmOptions& options) { options.node = node; });
+  EXPECT_TRUE(a.WaitUntil([](const SwarmStatus& status) { return status.refused_peers > 0; }));
+  EXPECT_EQ(stranger.replica.count(), 0U);
+  ExpectAlive(a, 46);
+  EXPECT_EQ(stranger.replica.count(), 0U);
+}
+
+TEST_F(StrangerTest, RawBytesAndPlainBitTorrentGetNothing) {
+  TestHost a(cluster_, 47);
+  a.Start();
+  const std::string plain =
+      "\x13"
+      "BitTorrent protocol" +
+      std::string(8, '\0') + std::string(20, 'h') + std::string(20, 'p');
+  for (const std::string& bytes :
+       {std::string("GET / HTTP/1.0\r\n\r\n"), plain, RandomBytes(4096, 7), std::string(1, '\x16'),
+        std::string(70'000, '\xff')}) {
+    const std::string answer = Knock(a, bytes);
+    // At most a TLS alert.
+    EXPECT_TRUE(answer.empty() || answer[0] == '\x15') << answer.size();
+  }
+  EXPECT_TRUE(a.WaitUntil([](const SwarmStatus& status) { return status.refused_peers >= 3; }));
+  ExpectAlive(a, 48);
+}
+
+TEST_F(StrangerTest, NonsenseOfAMemberIsCountedAndDropped) {
+  const struct {
+    const char* what;
+    std::function<void(const RudeMember&, Link&)> say;
+  } cases[] = {
+      {"no hello", [](const RudeMember&, Link& link) { link.Send(Kind::kSummary, "x"); }},
+      {"garbage hello",
+       [](const RudeMember&, Link& link) { link.Send(Kind::kHello, RandomBytes(1000, 1)); }},
+      {"other key",
+       [](const RudeMember& rude, Link& link) {
+         auto hello = rude.Hello();
+         hello.set_node_key(std::string(32, 'k'));
+         link.Send(Kind::kHello, hello);
+       }},
+      {"short device",
+       [](const RudeMember& rude, Link& link) {
+         auto hello = rude.Hello();
+         hello.set_device("short");
+         link.Send(Kind::kHello, hello);
+       }},
+      {"two hellos",
+       [](const RudeMember& rude, Link& link) {
+         link.Send(Kind::kHello, rude.Hello());
+         link.Send(Kind::kHello, rude.Hello());
+       }},
+      {"garbage summary",
+       [](const RudeMember& rude, Link& link) {
+         link.Send(Kind::kHello, rude.Hello());
+         link.Send(Kind::kSummary, RandomBytes(1000, 2));
+       }},
+      {"garbage delta",
+       [](const RudeMember& rude, Link& link) {
+         link.Send(Kind::kHello, rude.Hello());
+         wire::Delta delta;
+         delta.set_id(1);
+         delta.set_part(RandomBytes(1000, 3));
+         link.Send(Kind::kDelta, delta);
+       }},
+      {"too large",
+       [](const RudeMember& rude, Link& link) {
+         link.Send(Kind::kHello, rude.Hello());
+         link.Send(Kind::kDelta, std::string(600 * 1024, 'x'));
+       }},
+      {"progress from nowhere",
+       [](const RudeMember& rude, Link& link) {
+         link.Send(Kind::kHello, rude.Hello());
+         wire::Progress progress;
+         progress.set_delta_bytes(1ULL << 60U);
+         link.Send(Kind::kProgress, progress);
+       }},
+      {"unknown kind",
+       [](const RudeMember& rude, Link& link) {
+         link.Send(Kind::kHello, rude.Hello());
+         link.Send(static_cast<Kind>(200), "from the future");
+       }},
+  };
+  TestHost a(cluster_, 49);
+  a.Start();
+  std::uint64_t bad = 0;
+  for (const auto& c : cases) {
+    RudeMember rude(cluster_, 50);
+    const LinkPtr link = rude.Connect(a);
+    ASSERT_TRUE(link) << c.what;
+    c.say(rude, *link);
+    EXPECT_TRUE(a.WaitUntil([bad](const SwarmStatus& status) { return status.bad_messages > bad; }))
+        << c.what;
+    bad = a.swarm->Status().bad_messages;
+  }
+  EXPECT_EQ(a.replica.count(), 0U);
+  ExpectAlive(a, 51);
+}
+
+}  // namespace
+}  // namespace btfc::torrent
