@@ -1,0 +1,201 @@
+#include "simulation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace btfc::index {
+namespace {
+
+constexpr std::int64_t kSecond = 1'000'000'000;
+constexpr std::int64_t kSkews[] = {
+    0, 0, 0, 7, -kSecond, 90 * kSecond, -86'400 * kSecond, 40 * 86'400 * kSecond};
+constexpr std::size_t kExchangeRoundsMax = 8;
+
+bool Covers(const Summary& summary, const Summary& other) {
+  return std::all_of(other.begin(), other.end(), [&](const auto& entry) {
+    const auto found = summary.find(entry.first);
+    return found != summary.end() && found->second >= entry.second;
+  });
+}
+
+void Require(bool condition, const std::string& what) {
+  if (!condition) throw std::runtime_error(what);
+}
+
+}  // namespace
+
+Simulation::Simulation(std::uint64_t seed, std::filesystem::path folder)
+    : seed_(seed), folder_(std::move(folder)), random_(seed) {
+  const std::size_t count = 3 + random_.Below(6);
+  equal_contents_ = random_.Percent(25);
+  const bool skewed = random_.Percent(70);
+  hosts_.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::string name(1, static_cast<char>('A' + i));
+    Host& host = hosts_.emplace_back(folder_ / (name + ".db"), name);
+    host.SeedIds(random_.Next());
+    if (skewed) host.skew_ns = random_.Pick(kSkews);
+    host.SetClock(wall_ns_ + host.skew_ns);
+    host.Open();
+  }
+}
+
+void Simulation::Run() {
+  const std::size_t steps = 40 + random_.Below(160);
+  for (std::size_t i = 0; i < steps; ++i) Step();
+  Settle();
+  ExchangeAll();
+  CheckNothingLost();
+}
+
+void Simulation::Tick() {
+  // Often the same nanosecond or a second, now and then a day.
+  constexpr std::int64_t kTicks[] = {0, 1, 1, kSecond, kSecond, 60 * kSecond, 86'400 * kSecond};
+  wall_ns_ += random_.Pick(kTicks);
+  for (Host& host : hosts_) host.SetClock(wall_ns_ + host.skew_ns);
+}
+
+void Simulation::Step() {
+  Tick();
+  const std::size_t dice = random_.Below(100);
+  Host& host = hosts_[random_.Below(hosts_.size())];
+  if (dice < 35) {
+    NetworkStep();
+  } else if (dice < 38) {
+    Restart(host);
+  } else if (dice < 39) {
+    host.skew_ns = random_.Pick(kSkews);
+    Say(fmt::format("{} clock off by {}", host.name(), host.skew_ns));
+  } else {
+    LocalStep(host);
+  }
+}
+
+void Simulation::NetworkStep() {
+  if (random_.Percent(6)) {
+    const bool healed = random_.Percent(40);
+    for (Host& host : hosts_) host.group = healed ? 0 : static_cast<unsigned>(random_.Below(3));
+    Say(healed ? "network whole" : "network parted");
+  }
+  const std::size_t to = random_.Below(hosts_.size());
+  const std::size_t from = (to + 1 + random_.Below(hosts_.size() - 1)) % hosts_.size();
+  const std::size_t dice = random_.Below(100);
+  if (dice < 75) Send(from, to);
+  if (messages_.empty() || (dice >= 60 && dice < 75)) return;
+  // The one just sent, or any earlier one; it may come again later, or be lost.
+  const std::size_t at = dice < 60 ? messages_.size() - 1 : random_.Below(messages_.size());
+  if (!random_.Percent(8)) {
+    Deliver(random_.Percent(4) ? random_.Below(hosts_.size()) : messages_[at].to, messages_[at]);
+  }
+  if (random_.Percent(80)) messages_.erase(messages_.begin() + static_cast<std::ptrdiff_t>(at));
+}
+
+void Simulation::Send(std::size_t from, std::size_t to) {
+  if (hosts_[from].group != hosts_[to].group) return;
+  Host& receiver = hosts_[to];
+  receiver.asked.push_back(receiver.catalogue().Known());
+  Summary since;
+  if (!random_.Percent(10)) {
+    since = random_.Percent(70) ? receiver.asked.back() : random_.Pick(receiver.asked);
+  }
+  messages_.push_back({to, since, hosts_[from].Cut(since)});
+  Say(fmt::format("cut {} for {}: {} parts", hosts_[from].name(), receiver.name(),
+                  messages_.back().parcel.size()));
+}
+
+void Simulation::Deliver(std::size_t to, const Message& message) {
+  Host& host = hosts_[to];
+  const bool covered = message.parcel.empty() || Covers(host.catalogue().Known(), message.since);
+  const auto taken = host.Give(message.parcel);
+  Say(fmt::format("give {}: {}", host.name(), covered ? "taken" : "not covered"));
+  if (covered) {
+    Must(taken, "a delta for " + host.name());
+  } else {
+    Require(!taken && taken.error() == Error::kNotCovered,
+            "a delta that starts after what " + host.name() + " knows was taken");
+  }
+  Must(host.catalogue().CheckIntegrity(), "integrity of " + host.name());
+}
+
+void Simulation::Restart(Host& host) {
+  const Tree before = host.ReadTree();
+  const Summary known = host.catalogue().Known();
+  const DeviceId self = host.catalogue().self();
+  host.Close();
+  host.Open();
+  Say(host.name() + " restarted");
+  Require(host.ReadTree() == before, host.name() + " has another tree after a restart");
+  Require(host.catalogue().Known() == known && host.catalogue().self() == self,
+          host.name() + " is not itself after a clean restart");
+  std::set<Ino> dirty;
+  for (const DirtyFile& file : Must(host.catalogue().DirtyFiles(), "dirty files")) {
+    if (!file.orphan) dirty.insert(file.ino);
+  }
+  for (const auto& [ino, open] : host.open) {
+    Require(dirty.count(ino) == 1, host.name() + " forgot that a file was open for writing");
+  }
+  Require(dirty.size() == host.open.size(), host.name() + " takes a closed file for open");
+}
+
+// Every file is closed, late messages arrive, the network is whole.
+void Simulation::Settle() {
+  for (Host& host : hosts_) {
+    host.group = 0;
+    while (!host.open.empty()) {
+      const auto& [ino, open] = *host.open.begin();
+      if (open.first || random_.Percent(50)) {
+        CommitOpen(host, ino, false);
+      } else {
+        Must(host.catalogue().AbandonWrite(ino), "close");
+        host.open.erase(host.open.begin());
+      }
+    }
+  }
+  random_.Shuffle(messages_);
+  for (const Message& message : messages_) Deliver(message.to, message);
+}
+
+void Simulation::ExchangeAll() {
+  Say("full exchange");
+  for (std::size_t round = 1;; ++round) {
+    Require(round <= kExchangeRoundsMax, "the hosts go on writing rows to each other");
+    std::vector<Summary> before;
+    for (Host& host : hosts_) before.push_back(host.catalogue().Known());
+    std::vector<std::pair<std::size_t, std::size_t>> pairs;
+    for (std::size_t from = 0; from < hosts_.size(); ++from) {
+      for (std::size_t to = 0; to < hosts_.size(); ++to) {
+        if (from != to) pairs.emplace_back(from, to);
+      }
+    }
+    random_.Shuffle(pairs);
+    for (const auto& [from, to] : pairs) {
+      const Summary since = hosts_[to].catalogue().Known();
+      Deliver(to, {to, since, hosts_[from].Cut(since)});
+    }
+    const bool quiet = std::equal(
+        before.begin(), before.end(), hosts_.begin(),
+        [](const Summary& known, Host& host) { return known == host.catalogue().Known(); });
+    if (quiet) break;
+  }
+  const Tree tree = hosts_[0].ReadTree();
+  Say(ToString(tree));
+  const Parcel rows = hosts_[0].Cut({});
+  for (Host& host : hosts_) {
+    const Tree other = host.ReadTree();
+    Require(other == tree,
+            fmt::format("{} has\n{}A has\n{}", host.name(), ToString(other), ToString(tree)));
+    Require(host.Cut({}) == rows, host.name() + " has other rows than A");
+    Must(host.catalogue().CheckIntegrity(), "integrity of " + host.name());
+  }
+}
+
+void Simulation::CheckNothingLost() {
+  std::set<std::string> shown;
+  for (const auto& [path, entry] : hosts_[0].ReadTree()) shown.insert(entry.content);
+  for (const std::string& content : written_) {
+    Require(shown.count(content) == 1 || replaced_.count(content) == 1, "lost: " + content);
+  }
+}
+
+}  // namespace btfc::index
