@@ -88,6 +88,7 @@ class Replay {
   void AddHost(const Fields& line) {
     SimulatedHost& host =
         hosts_.emplace(line[1], SimulatedHost(folder_ / (line[1] + ".db"), line[1])).first->second;
+    host.SetDevice({FromHex(line[2])});
     host.Open();
     EXPECT_EQ(ToHex(host.catalogue().self()), line[2]);
   }
@@ -104,6 +105,9 @@ class Replay {
     if (word == "make") {
       host.GiveIds({FromHex(line[4]), FromHex(line[5])});
       host.MakeFile(line[3], line[6]);
+    } else if (word == "new") {
+      host.GiveIds({FromHex(line[4]), FromHex(line[5])});
+      host.Make(line[3]);
     } else if (word == "mkdir") {
       host.GiveIds({FromHex(line[4])});
       host.MakeFolder(line[3]);
@@ -148,6 +152,7 @@ class Replay {
       }
       entry.mode = static_cast<std::uint32_t>(std::stoul(line[3], nullptr, 8));
       entry.content = line[4];
+      entry.unwritten = entry.content.empty();
     }
     return tree;
   }

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <openssl/sha.h>
 
+#include <cerrno>
+
 #include "index/merkle.h"
 
 namespace btfc::index {
@@ -66,6 +68,7 @@ void SimulatedHost::Open() {
   SHA256(reinterpret_cast<const unsigned char*>(name_.data()), name_.size(),
          options.node_key.data());
   options.host_name = name_;
+  options.device = device_;
   options.now_ns = [now = now_ns_] { return *now; };
   options.new_id = [ids = ids_, random = random_ids_] {
     Bytes16 id;
@@ -96,6 +99,13 @@ Spot SimulatedHost::SpotOf(std::string_view path) {
 Ino SimulatedHost::InoOf(std::string_view path) {
   const Spot spot = SpotOf(path);
   return Must(catalogue_->Lookup(spot.folder, spot.name), path).ino;
+}
+
+bool SimulatedHost::Has(std::string_view path) {
+  const Spot spot = SpotOf(path);
+  const auto found = catalogue_->Lookup(spot.folder, spot.name);
+  if (!found && found.error() != Errno(ENOENT)) Must(found, path);
+  return found.has_value();
 }
 
 Tree SimulatedHost::ReadTree() {

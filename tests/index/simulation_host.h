@@ -56,6 +56,8 @@ class SimulatedHost {
   // The node key is SHA-256 of the name. The catalogue is not open yet.
   SimulatedHost(std::filesystem::path file, std::string name);
 
+  // For a catalogue that is made by Open.
+  void SetDevice(const DeviceId& device) { device_ = device; }
   void Open();
   void Close() { catalogue_.reset(); }  // as at an unmount
   Catalogue& catalogue() { return *catalogue_; }
@@ -69,6 +71,7 @@ class SimulatedHost {
 
   Spot SpotOf(std::string_view path);  // throws if there is no such folder
   Ino InoOf(std::string_view path);
+  bool Has(std::string_view path);
   Tree ReadTree();
 
   // Not written yet: nobody else sees it before its first Commit.
@@ -91,6 +94,7 @@ class SimulatedHost {
 
   std::filesystem::path file_;
   std::string name_;
+  std::optional<DeviceId> device_;
   std::shared_ptr<std::int64_t> now_ns_ = std::make_shared<std::int64_t>(1);
   std::shared_ptr<std::deque<Bytes16>> ids_ = std::make_shared<std::deque<Bytes16>>();
   std::shared_ptr<Random> random_ids_ = std::make_shared<Random>(1);

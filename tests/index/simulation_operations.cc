@@ -179,20 +179,25 @@ void Simulation::Save(Moment& moment) {
   if (moment.before.count(temporary) != 0) return;
   if (replaces && old->second.kind != Kind::kFile) return;
   if (replaces) Replaced(old->second);
+  if (replaces && old->second.unwritten) moment.exact = false;
   Say("  " + path);
   TreeEntry entry;
   entry.mode = 0644;
-  entry.content = NewContent();
   const std::size_t way = random_.Below(3);
   if (way == 0) {
     if (replaces) Dropped(moment.host, moment.host.Unlink(path));
+    // What a file that nobody else knew of had hidden may come to light.
+    if (moment.host.Has(path)) return;
+    entry.content = NewContent();
     moment.host.MakeFile(path, entry.content);
   } else if (way == 1) {
+    entry.content = NewContent();
     moment.host.MakeFile(temporary, entry.content);
     Dropped(moment.host, moment.host.Rename(temporary, path));
   } else {
     const Ino ino = moment.host.Make(temporary);
     Dropped(moment.host, moment.host.Rename(temporary, path));
+    entry.content = NewContent();
     moment.host.Commit(ino, entry.content, false);
   }
   moment.want[path] = entry;
@@ -220,6 +225,7 @@ void Simulation::Unlink(Moment& moment) {
   if (moment.files.empty()) return;
   const std::string& path = random_.Pick(moment.files);
   Say("  " + path);
+  moment.exact = !moment.before.at(path).unwritten;
   Replaced(moment.before.at(path));
   Dropped(moment.host, moment.host.Unlink(path));
   moment.want.erase(path);
@@ -240,6 +246,9 @@ void Simulation::RemoveFolder(Moment& moment) {
 void Simulation::RemoveTree(Moment& moment) {
   if (moment.folders.empty()) return;
   const std::string& top = random_.Pick(moment.folders);
+  for (const auto& [path, entry] : moment.before) {
+    if (entry.unwritten && Below(path, top)) return;
+  }
   Say("  " + top);
   // Children come after their folders.
   for (auto it = moment.all.rbegin(); it != moment.all.rend(); ++it) {
@@ -271,6 +280,7 @@ void Simulation::Move(Moment& moment) {
     Replaced(old->second);
   }
   Say("  " + from + " to " + to);
+  moment.exact = !entry.unwritten && (old == moment.before.end() || !old->second.unwritten);
   Dropped(moment.host, moment.host.Rename(from, to));
   moment.want.erase(from);
   moment.want[to] = entry;
@@ -293,6 +303,7 @@ void Simulation::Swap(Moment& moment) {
   if (a == b || Below(a, b) || Below(b, a)) return;
   if (moment.before.at(a).ino == moment.before.at(b).ino) return;
   Say("  " + a + " and " + b);
+  moment.exact = !moment.before.at(a).unwritten && !moment.before.at(b).unwritten;
   moment.host.Rename(a, b, kExchange);
   moment.want.clear();
   for (const auto& [path, entry] : moment.before) {

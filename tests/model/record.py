@@ -6,6 +6,7 @@ A file is lines of fields between tabs; paths are absolute, ids hex, times nanos
 
   host NAME DEVICE                        a catalogue (node key: SHA-256 of the name)
   make NAME TIME PATH INODE LINK CONTENT  a new file with its first version
+  new NAME TIME PATH INODE LINK           a new file that waits for its first version
   mkdir NAME TIME PATH FOLDER
   link NAME TIME PATH NEW LINK
   unlink NAME TIME PATH, rmdir NAME TIME PATH, rename NAME TIME PATH NEW, chmod NAME TIME PATH MODE
@@ -14,7 +15,7 @@ A file is lines of fields between tabs; paths are absolute, ids hex, times nanos
   close NAME HANDLE                       unchanged since
   cut DELTA FROM TO                       what FROM has and TO lacks ("-": one that knows nothing)
   give DELTA TO                           takes it; deltas may arrive late, twice or never
-  tree NAME, then an entry a line: a tab, PATH, "d" or "f", for files MODE and CONTENT
+  tree NAME, then an entry a line: a tab, PATH, "d" or "f", for files MODE and CONTENT (empty: none yet)
   end                                     all hosts have the tree that follows
 
 TIME is what the host's clock shows. CONTENT is the file's bytes.
@@ -23,13 +24,14 @@ import os
 import sys
 
 from replication import *
-from test_replication import ALL, NO_EDITS, NO_RENAMES, World, show
+from publication import PublishingHost
+from test_replication import ALL, NO_EDITS, NO_RENAMES, PUBLISHING, World, show
 
 HOUR = 3600 * 10**9
 TREE_EVERY = 12                                            # steps
 
 
-class Recorder(Host):
+class Recorder(PublishingHost):
     """A host whose user's operations are written down."""
     def __init__(self, world, name, clock, new_id):
         self.world, self.ids = world, []
@@ -45,6 +47,11 @@ class Recorder(Host):
         self.line("make", path, *self.ids[-2:], root)
         return inode
 
+    def make(self, path, mode=0o644):
+        inode = super().make(path, mode)
+        self.line("new", path, *self.ids[-2:])
+        return inode
+
     def mkdir(self, path):
         super().mkdir(path)
         self.line("mkdir", path, self.ids[-1])
@@ -54,10 +61,12 @@ class Recorder(Host):
         self.line("link", path, new, self.ids[-1])
 
     def unlink(self, path):
-        self.line("unlink" if show(self)[path][0] == "file" else "rmdir", path)
+        self.line("unlink", path)
         super().unlink(path)
 
-    rmdir = unlink
+    def rmdir(self, path):
+        self.line("rmdir", path)
+        super().rmdir(path)
 
     def rename(self, path, new):
         self.line("rename", path, new)
@@ -113,20 +122,21 @@ class RecordedWorld(World):
     def step(self, ops):
         super().step(ops)
         host = self.g.choice(self.hosts)
-        if self.handles[host.device] and self.g.random() < .05:
-            self.close(host, self.g.choice(self.handles[host.device]))
+        written = [e for e in self.handles[host.device] if e[0][0] not in host.waiting]
+        if written and self.g.random() < .05:
+            self.close(host, self.g.choice(written))
         if self.g.random() < 1 / TREE_EVERY:
             self.tree("tree", self.g.choice(self.hosts))
 
     def tree(self, word, host):
         self.line(*((word, host.name) if word == "tree" else (word,)))
         for path, (kind, root, inode) in sorted(show(host).items()):
-            fields = ("f", "%o" % host.rows["attr", inode].value, root) if kind == "file" else ("d",)
+            fields = ("f", "%o" % host.rows["attr", inode].value, root or "") if kind == "file" else ("d",)
             self.line("", path, *fields)
 
 
 KINDS = (("all", ALL, dict(skew=False)), ("skew", ALL, dict(skew=True)), ("equal", ALL, dict(skew=True, shared=True)),
-         ("no-edits", NO_EDITS, dict(skew=True)), ("no-renames", NO_RENAMES, dict(skew=True)))
+         ("no-edits", NO_EDITS, dict(skew=True)), ("no-renames", NO_RENAMES, dict(skew=True)), ("publication", PUBLISHING, dict(skew=True)))
 STEPS = (60, 150, 300)
 
 
