@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -16,6 +17,12 @@ namespace {
 constexpr std::chrono::milliseconds kNamesWait{1000};
 constexpr std::chrono::milliseconds kWithdrawWait{10000};
 constexpr std::size_t kUnusedAtOnce = 64;
+
+// Writes back what the file's pages hold; true if it is on the disk, or gone.
+bool ReachedDisk(const std::filesystem::path& path) {
+  const auto fd = OpenFile(path, O_RDONLY);
+  return fd ? ::fdatasync(fd.value().get()) == 0 : fd.error() == Errno(ENOENT);
+}
 
 }  // namespace
 
@@ -47,18 +54,49 @@ void Collector::Stop() {
 
 void Collector::LetGo(index::Ino ino) {
   const std::lock_guard lock(mutex_);
-  names_[ino] = next_++;
+  auto& name = names_[ino];
+  name.plain = true;
+  name.since = next_++;
   if (names_.size() == 1) changed_.notify_all();
 }
 
-bool Collector::Forget(index::Ino ino) {
+void Collector::SetAside(index::Ino ino) {
   const std::lock_guard lock(mutex_);
-  return names_.erase(ino) > 0;
+  const auto name = names_.find(ino);
+  if (name == names_.end() || !name->second.plain) return;
+  const auto path = store_.AsideWorkPath(ino, next_++);
+  // At worst a name waits no longer than the disk takes anyway.
+  if (::rename(store_.WorkPath(ino).c_str(), path.c_str()) == 0) {
+    name->second.aside.push_back(path);
+  }
+  name->second.plain = false;
 }
 
-bool Collector::Waits(index::Ino ino) const {
+void Collector::Forget(index::Ino ino) {
   const std::lock_guard lock(mutex_);
-  return names_.contains(ino);
+  const auto name = names_.find(ino);
+  if (name == names_.end()) return;
+  Unlink(ino, name->second);
+  names_.erase(name);
+}
+
+void Collector::Unlink(index::Ino ino, const Name& name) const {
+  for (const auto& path : name.aside) ::unlink(path.c_str());
+  if (name.plain) ::unlink(store_.WorkPath(ino).c_str());
+}
+
+unsigned Collector::NamesOf(index::Ino ino, const struct stat& file) const {
+  const std::lock_guard lock(mutex_);
+  const auto name = names_.find(ino);
+  if (name == names_.end()) return 0;
+  auto paths = name->second.aside;
+  if (name->second.plain) paths.push_back(store_.WorkPath(ino));
+  unsigned names = 0;
+  for (const auto& path : paths) {
+    struct stat st {};
+    if (::lstat(path.c_str(), &st) == 0 && st.st_ino == file.st_ino) ++names;
+  }
+  return names;
 }
 
 void Collector::Run() {
@@ -69,7 +107,7 @@ void Collector::Run() {
     if (started_ && next_collection == Clock::time_point::max()) {
       next_collection = Clock::now() + interval_;
     }
-    if (!names_.empty()) {
+    if (started_ && !names_.empty()) {
       changed_.wait_for(lock, kNamesWait, [this] { return stopping_; });
       if (stopping_) break;
       lock.unlock();
@@ -81,36 +119,40 @@ void Collector::Run() {
       lock.lock();
       next_collection = Clock::now() + interval_;
     } else if (next_collection == Clock::time_point::max()) {
-      changed_.wait(lock, [this] { return stopping_ || started_ || !names_.empty(); });
+      changed_.wait(lock, [this] { return stopping_ || started_; });
     } else {
       changed_.wait_until(lock, next_collection, [this] { return stopping_ || !names_.empty(); });
     }
   }
+  const bool started = started_;
   lock.unlock();
-  LetNamesGo();
+  if (started) LetNamesGo();
 }
 
 void Collector::LetNamesGo() {
-  std::unordered_map<index::Ino, std::uint64_t> names;
+  std::unordered_map<index::Ino, Name> names;
   {
     const std::lock_guard lock(mutex_);
     names = names_;
   }
   if (names.empty()) return;
   for (auto name = names.begin(); name != names.end();) {
-    const auto fd = OpenFile(store_.WorkPath(name->first), O_RDONLY);
-    const bool safe = fd ? ::fdatasync(fd.value().get()) == 0 : fd.error() == Errno(ENOENT);
+    auto paths = name->second.aside;
+    if (name->second.plain) paths.push_back(store_.WorkPath(name->first));
+    const bool safe = std::all_of(paths.begin(), paths.end(), ReachedDisk);
     name = safe ? std::next(name) : names.erase(name);
   }
   if (const auto synced = catalogue_.Sync(); !synced) {
     spdlog::error("the index cannot be written to the disk: {}", synced.error().message());
     return;
   }
-  for (const auto& [ino, since] : names) {
+  for (const auto& entry : names) {
     const std::lock_guard lock(mutex_);
-    const auto found = names_.find(ino);
-    if (found == names_.end() || found->second != since) continue;  // in use again
-    ::unlink(store_.WorkPath(ino).c_str());
+    const auto found = names_.find(entry.first);
+    if (found == names_.end()) continue;
+    // Another commit came, or the name was set aside: all of it waits for the next time.
+    if (found->second != entry.second) continue;
+    Unlink(entry.first, found->second);
     names_.erase(found);
   }
 }

@@ -1,11 +1,14 @@
 // What may wait until the disk is idle: names of working files, and objects that nobody needs.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
+#include <vector>
 
 #include "fs/content_source.h"
 #include "fs/object_store.h"
@@ -22,19 +25,31 @@ class Collector {
   Collector(index::Catalogue& catalogue, ObjectStore& store, ObjectTable& objects,
             ContentSource& source, std::chrono::milliseconds interval);
   ~Collector();
-  // Objects are looked for from now on (not before recovery).
+  // Nothing goes before this: not while a crash is still being recovered from.
   void Start();
   // Lets the names go that wait, then ends the thread.
   void Stop();
 
   // The working name of `ino`, whose file was committed, may go when it is safe.
   void LetGo(index::Ino ino);
-  // The name will be used again, or is gone. True if it was there and waited.
-  bool Forget(index::Ino ino);
-  bool Waits(index::Ino ino) const;
+  // The name is wanted for another file: what bears it now waits under a name beside it.
+  void SetAside(index::Ino ino);
+  // The file changes, or is dropped: what its names stand for is not wanted any more. The name
+  // work/INO itself is gone afterwards, too.
+  void Forget(index::Ino ino);
+  // How many of the names that wait are names of this file.
+  unsigned NamesOf(index::Ino ino, const struct stat& file) const;
 
  private:
+  struct Name {
+    std::uint64_t since = 0;
+    std::vector<std::filesystem::path> aside;
+    bool plain = false;  // work/INO
+    bool operator==(const Name&) const = default;
+  };
+
   void Run();
+  void Unlink(index::Ino ino, const Name& name) const;
   void LetNamesGo();
   void CollectObjects();
   bool Collect(const index::ContentId& id);
@@ -48,7 +63,7 @@ class Collector {
 
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;
-  std::unordered_map<index::Ino, std::uint64_t> names_;  // and when they came
+  std::unordered_map<index::Ino, Name> names_;
   std::uint64_t next_ = 1;
   bool started_ = false;
   bool stopping_ = false;

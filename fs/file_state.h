@@ -38,6 +38,7 @@ struct WriteBase {
   bool taken = false;         // the working file is the object's own file
   bool passthrough = false;   // a kernel handle may write past the daemon
   bool synced = false;        // an application asked for the disk: the working name goes late
+  bool unnoted = false;       // found after a crash, and the catalogue knew nothing of it
   bool note_durable = false;  // BeginWrite's note has reached the disk
 };
 
@@ -58,10 +59,9 @@ struct FileState {
   std::condition_variable idle;
   Phase phase = Phase::kUnloaded;
   bool busy = false;
-  bool dropped = false;            // not in Impl's table any more; who finds it so looks again
-  bool detached = false;           // superseded under its readers
-  bool orphan = false;             // the last name went away here
-  bool changed_meanwhile = false;  // the catalogue got another content while this was dirty
+  bool dropped = false;   // not in Impl's table any more; who finds it so looks again
+  bool detached = false;  // superseded under its readers
+  bool orphan = false;    // the last name went away here
 
   // --- bytes
   index::ContentId content;                  // kAbsent, kInline, kClean
@@ -75,7 +75,8 @@ struct FileState {
   WriteBase base;                            // kWriting, kSettling, kHashing
   bool times_set = false;                    // SetTimes came while it was dirty
   unsigned lease_tries = 0;                  // kSettling
-  bool lease_waits = false;                  // until a mapping goes; nobody knows when
+  unsigned commit_tries = 0;
+  bool lease_waits = false;  // until a mapping goes; nobody knows when
   Alarm::Id lease_alarm = 0;
 
   // --- handles

@@ -349,7 +349,7 @@ void Files::Impl::Unlinked(index::Ino ino) {
     }
   }
   // Committed and closed, but its working name may not be gone yet.
-  if (collector_.Forget(ino)) ::unlink(store_.WorkPath(ino).c_str());
+  collector_.Forget(ino);
 }
 
 void Files::Impl::Forgotten(index::Ino ino) {
@@ -363,15 +363,16 @@ void Files::Impl::Forgotten(index::Ino ino) {
 
 bool Files::Impl::ContentChanged(index::Ino ino) {
   Later later;
-  const auto [state, lock] = FindLockedState(ino);
+  auto [state, lock] = FindLockedState(ino);
   if (!state) {
     const std::lock_guard tables(tables_mutex_);
     kept_pages_.erase(ino);
     return false;
   }
-  if (state->Dirty() || state->busy || state->orphan || state->phase == Phase::kUnloaded) {
-    state->changed_meanwhile = true;
-    return false;
+  // A commit of this host may be what was changed again.
+  state->idle.wait(lock, [&s = *state, this] { return !s.busy || abandon_; });
+  if (state->dropped || state->Dirty() || state->orphan || state->phase == Phase::kUnloaded) {
+    return false;  // merged when this host's own version is committed
   }
   const auto node = catalogue_.Get(ino);
   if (node && node.value().content.id == state->content) return false;
@@ -386,6 +387,7 @@ bool Files::Impl::ContentChanged(index::Ino ino) {
   state->detached = true;
   state->pages_good = false;
   if (state->work_name) ReleaseWorkName(*state);
+  StopFetch(*state, later);
   auto parked = std::exchange(state->parked, {});
   Drop(state);
   for (auto& call : parked) {
@@ -426,7 +428,7 @@ void Files::Impl::Stop() {
   for (const auto& state : states) {
     std::unique_lock lock(state->mutex);
     state->idle.wait_until(lock, deadline, [&] {
-      return !state->busy && state->phase != Phase::kHashing &&
+      return state->phase != Phase::kHashing &&
              (state->phase != Phase::kSettling || state->lease_waits);
     });
   }

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <utility>
@@ -22,7 +23,8 @@ using std::chrono::milliseconds;
 constexpr std::array kLeaseDelays{microseconds(200), microseconds(1000), microseconds(5000),
                                   microseconds(25000)};
 constexpr milliseconds kLeaseWait{2000};    // beside inotify, in case it tells nothing
-constexpr milliseconds kRetryCommit{1000};  // after a full disk or the like
+constexpr milliseconds kRetryCommit{1000};  // after a full disk or the like; then twice that ...
+constexpr unsigned kRetryDoublings = 6;     // ... but no longer than this often doubled
 constexpr std::uint64_t kShortHash = std::uint64_t{4} << 20U;  // bytes
 
 // Whether nothing can write to the file any more. The lease is given back at once: no new writer
@@ -113,6 +115,16 @@ bool Files::Impl::Unchanged(const FileState& state, const struct stat& now) cons
   return state.base.comparable && !state.times_set && SameFile(state.base.noted, now);
 }
 
+// Of a file that a crash left without a note, an earlier version's bytes are that version, which
+// a newer one from another host may have followed.
+bool Files::Impl::Differs(const FileState& state, const index::ContentId& id) const {
+  if (id == state.base.content) return false;
+  if (!state.base.unnoted) return true;
+  const auto history = catalogue_.History(state.ino);
+  return !history || std::none_of(history.value().begin(), history.value().end(),
+                                  [&](const auto& version) { return version.id == id; });
+}
+
 // --- hashing (no lock)
 
 // `busy` is set. Of a file of any size that is unchanged, or of a small one.
@@ -131,7 +143,7 @@ void Files::Impl::CommitSmall(const State& state) {
     version.inline_bytes = std::move(all);
     if (version.inline_bytes.size() > index::kInlineMax) return Errno(EAGAIN);
     version.id = index::ContentIdOf(version.inline_bytes);
-    return version.id != state->base.content;
+    return Differs(*state, version.id);
   };
   const auto changed = read();
   if (!changed) {
@@ -170,7 +182,7 @@ void Files::Impl::HashAndCommit(const State& state, std::uint64_t epoch) {
     version.id = hashed.value().id;
     version.mtime_ns = ToNs(after.value().st_mtim);
   }
-  const bool changed = version.id != state->base.content;
+  const bool changed = Differs(*state, version.id);
   Publish(state, std::move(version), changed);
 }
 
@@ -247,21 +259,24 @@ void Files::Impl::Committed(const State& state, const index::NewVersion& version
   if (!small && (changed || state->base.taken)) {
     later.Add([this, id = version.id] { source_.Available(id); });
   }
+  state->commit_tries = 0;
   const bool passes_through = state->mode == KernelMode::kPassthrough;
-  if (passes_through && own && own->Claim()) {
-    state->object = std::move(own);
-    state->file.reset();
-    ReleaseWorkName(*state);
-  } else if (state->handles > 0 && !passes_through) {
+  if (state->handles > 0 && !own && !passes_through) {
     if (small) {
       KeepBytes(*state, version);
     } else if (auto object = objects_.Acquire(version.id)) {
-      state->object = std::move(object.value());
-      state->file.reset();
-      ReleaseWorkName(*state);
+      own = std::move(object.value());
     }
   }
-  // Else handles pass through to a file that is no object: it stays until they go.
+  if (own || state->handles == 0) {
+    if (state->handles > 0) {
+      if (!passes_through) own->Unclaim();
+      state->object = std::move(own);
+    }
+    state->file.reset();
+    ReleaseWorkName(*state);
+  }
+  // Else the handles' file is no object, and stays until they go.
   state->idle.notify_all();
   RunParked(state, later);
   MaybeDrop(state, later);
@@ -285,10 +300,11 @@ void Files::Impl::CommitFailed(const State& state, std::error_code why, Later& l
   if (why != Errno(EAGAIN)) {
     spdlog::error("cannot commit inode {}: {}; trying again", state->ino, why.message());
   }
+  const auto delay = kRetryCommit * (1U << std::min(state->commit_tries++, kRetryDoublings));
   state->phase = Phase::kSettling;
   const std::weak_ptr<FileState> weak = state;
   state->lease_waits = true;
-  state->lease_alarm = alarm_->After(kRetryCommit, [this, weak] {
+  state->lease_alarm = alarm_->After(delay, [this, weak] {
     workers_.Post(Workers::Length::kShort, [this, weak] {
       if (const auto settling = weak.lock()) RetrySettling(settling);
     });

@@ -117,8 +117,8 @@ class Files::Impl {
   Opened AddHandle(const State& state, bool writer);
   KernelMode ChooseMode(FileState& state);
   Result<void> Load(const State& state, Later& later);
-  Result<void> LoadObject(const State& state, const index::Content& content);
-  Result<void> LoadInline(FileState& state, const index::Node& node);
+  Result<void> LoadObject(const State& state, const index::Content& content, Later& later);
+  Result<bool> LoadInline(FileState& state, const index::Content& content);
   Ticket OpenInternally(index::Ino ino, int flags, std::function<void(Result<State>)> ready);
   void CloseInternally(const State& state);
 
@@ -131,6 +131,7 @@ class Files::Impl {
   Result<Step> ReuseWorkFile(FileState& state, bool truncate);
   Result<void> TruncateWorkFile(FileState& state);
   Result<void> EnterWriting(FileState& state, std::optional<index::ContentId> base);
+  bool NamedOutside(index::Ino ino, const struct stat& object) const;
   void StartConversion(const State& state, Later& later);
   void Convert(const State& state, const std::shared_ptr<Conversion>& plan);
   Result<void> CopyToWork(const FileState& state, const Conversion& plan, bool durable);
@@ -148,7 +149,8 @@ class Files::Impl {
   void RestartReads(const State& state, Later& later);
   void StartFetch(const State& state, Later& later);
   void StopFetch(FileState& state, Later& later);
-  void FetchEnded(const State& state, const index::ContentId& content, const Result<void>& fetched);
+  void FetchEnded(const State& state, const std::shared_ptr<ReadCall>& fetch,
+                  const Result<void>& fetched);
   void WatchFetch(const State& state);
   std::uint64_t FetchedBlocks(const index::ContentId& content) const;
   void NoteWaiting(const State& state);
@@ -160,6 +162,7 @@ class Files::Impl {
   void LeaseRefused(const State& state);
   void RetrySettling(const State& state);
   bool Unchanged(const FileState& state, const struct stat& now) const;
+  bool Differs(const FileState& state, const index::ContentId& id) const;
   void CommitSmall(const State& state);
   void HashAndCommit(const State& state, std::uint64_t epoch);
   void Publish(const State& state, index::NewVersion version, bool changed);
@@ -174,9 +177,14 @@ class Files::Impl {
   void ReleaseWorkName(FileState& state);
 
   // --- recovery (files_recover.cc)
-  Result<void> RecoverWorkFile(index::Ino ino);
+  struct Leftovers;
+  Result<Leftovers> ReadWorkFolder();
+  Result<void> UnshareWorkFiles(Leftovers& left);
+  Result<void> SettleAside(Leftovers& left);
+  Result<void> RecoverWorkFile(index::Ino ino, bool noted);
   Result<void> RecoverUnnoted(index::Ino ino);
   Result<void> RecoverWithoutWorkFile(index::Ino ino);
+  void VerifyCommitted(const index::ContentId& id);
   void RecoverPresence();
 
   // --- constant after construction
@@ -188,6 +196,7 @@ class Files::Impl {
 
   std::atomic<Backing*> backing_{nullptr};
   std::atomic<std::uint64_t> commits_{0};
+  std::atomic<bool> backing_refused_{false};
   std::atomic<bool> stopping_{false};  // waiting calls are not begun any more
   std::atomic<bool> abandon_{false};   // jobs end without doing their work
   PendingCalls pending_;

@@ -7,6 +7,15 @@
 
 namespace btfc::fs {
 
+namespace {
+
+void Answer(const OpenCall& call, std::error_code why) {
+  if (call.internal) return call.ready(why);
+  call.done(why);
+}
+
+}  // namespace
+
 Files::Ticket Files::Impl::Open(index::Ino ino, int flags, Done<Opened> done) {
   auto call = std::make_shared<OpenCall>();
   call->ino = ino;
@@ -92,7 +101,7 @@ void Files::Impl::TryOpen(const State& state, const std::shared_ptr<OpenCall>& c
 Result<Files::Impl::Step> Files::Impl::Attempt(const State& state, const OpenCall& call,
                                                Later& later) {
   if (state->busy) return Step::kWait;
-  if (!state->Dirty() && (state->handles == 0 || state->phase == Phase::kAbsent)) {
+  if (!state->Dirty() && !state->file && (state->handles == 0 || state->phase == Phase::kAbsent)) {
     BOOST_OUTCOME_TRYV(Load(state, later));
   }
   if (!call.writes()) return Step::kGo;
@@ -119,17 +128,13 @@ void Files::Impl::Park(const State& state, const std::shared_ptr<OpenCall>& call
       if (waiting->parked.empty()) StopFetch(*waiting, later);
       MaybeDrop(waiting, later);
     }
-    call->ticket = 0;
-    Fail(call, why, later);
+    later.Add([call, why] { Answer(*call, why); });
   });
 }
 
 void Files::Impl::Fail(const std::shared_ptr<OpenCall>& call, std::error_code why, Later& later) {
   if (call->ticket != 0 && !pending_.Take(call->ticket)) return;  // who took it answers
-  later.Add([call, why] {
-    if (call->internal) return call->ready(why);
-    call->done(why);
-  });
+  later.Add([call, why] { Answer(*call, why); });
 }
 
 void Files::Impl::Grant(const State& state, const std::shared_ptr<OpenCall>& call, Later& later) {
@@ -168,15 +173,19 @@ KernelMode Files::Impl::ChooseMode(FileState& state) {
   if (state.phase == Phase::kAbsent) return KernelMode::kDirect;
   auto* backing = backing_.load();
   const auto file = state.ReadableFile();
-  if (backing == nullptr || !file) return KernelMode::kCached;
+  if (backing == nullptr || backing_refused_ || !file) return KernelMode::kCached;
   if (!state.file) {
     const auto st = StatOf(file->get());
-    const nlink_t own_names = collector_.Waits(state.ino) ? 2 : 1;
-    if (!st || st.value().st_nlink > own_names) return KernelMode::kCached;
+    if (!st || NamedOutside(state.ino, st.value())) return KernelMode::kCached;
     if (!state.object->Claim()) return KernelMode::kCached;
   }
   const auto id = backing->Register(file->get());
-  if (!id) return KernelMode::kCached;
+  if (!id) {
+    // EPERM without privileges, ELOOP on a stacked filesystem: it will not change.
+    backing_refused_ = true;
+    if (state.object) state.object->Unclaim();
+    return KernelMode::kCached;
+  }
   state.backing_id = id.value();
   return KernelMode::kPassthrough;
 }
@@ -204,48 +213,48 @@ void Files::Impl::FailParkedWrites(const State& state, std::error_code why, Late
 
 // What the catalogue has, for an inode with no handle or with one that waits for its object.
 Result<void> Files::Impl::Load(const State& state, Later& later) {
-  BOOST_OUTCOME_TRYA(node, catalogue_.Get(state->ino));
-  if (node.kind == index::Kind::kFolder) return Errno(EISDIR);
-  if (node.kind != index::Kind::kFile) return Errno(EINVAL);
-  const auto& content = node.content;
-  if (state->handles > 0 && content.id != state->content) return Ok();  // they keep the old one
-  if (state->phase == Phase::kAbsent && content.id != state->content) StopFetch(*state, later);
-  if (node.nlink == 0) state->orphan = true;
-  state->mtime_ns = node.mtime_ns;
-  state->versionless = content.state == index::Content::State::kNone;
-  if (content.state != index::Content::State::kObject) {
-    BOOST_OUTCOME_TRYV(LoadInline(*state, node));
-  } else {
-    BOOST_OUTCOME_TRYV(LoadObject(state, content));
-  }
-  if (state->handles == 0) state->pages_good = PagesKept(state->ino, state->content);
-  return Ok();
-}
-
-Result<void> Files::Impl::LoadInline(FileState& state, const index::Node& node) {
-  auto content = node.content;
-  // A delta may come between the two questions; it cannot always.
+  // A delta may come between the question for the content and the one for its bytes; not always.
   for (int tries = 0; tries < 8; ++tries) {
-    std::string bytes;
-    if (content.state == index::Content::State::kInline && content.id.size > 0) {
-      BOOST_OUTCOME_TRYA(got, catalogue_.InlineBytes(state.ino));
-      bytes = std::move(got);
+    BOOST_OUTCOME_TRYA(node, catalogue_.Get(state->ino));
+    if (node.kind == index::Kind::kFolder) return Errno(EISDIR);
+    if (node.kind != index::Kind::kFile) return Errno(EINVAL);
+    const auto& content = node.content;
+    if (state->handles > 0 && content.id != state->content) return Ok();  // they keep the old one
+    if (content.id != state->content) StopFetch(*state, later);
+    if (node.nlink == 0) state->orphan = true;
+    state->mtime_ns = node.mtime_ns;
+    state->versionless = content.state == index::Content::State::kNone;
+    bool loaded = true;
+    if (content.state == index::Content::State::kObject) {
+      BOOST_OUTCOME_TRYV(LoadObject(state, content, later));
+    } else {
+      BOOST_OUTCOME_TRYA(right, LoadInline(*state, content));
+      loaded = right;
     }
-    if (bytes.size() == content.id.size && index::ContentIdOf(bytes) == content.id) {
-      state.bytes = std::make_shared<const std::string>(std::move(bytes));
-      state.content = content.id;
-      state.object.reset();
-      state.phase = Phase::kInline;
-      return Ok();
-    }
-    BOOST_OUTCOME_TRYA(again, catalogue_.Get(state.ino));
-    if (again.content.state == index::Content::State::kObject) return Errno(EAGAIN);
-    content = again.content;
+    if (state->handles == 0) state->pages_good = PagesKept(state->ino, state->content);
+    if (loaded) return Ok();
   }
   return Error::kCorrupt;
 }
 
-Result<void> Files::Impl::LoadObject(const State& state, const index::Content& content) {
+// False if the bytes are of another version than `content`.
+Result<bool> Files::Impl::LoadInline(FileState& state, const index::Content& content) {
+  std::string bytes;
+  if (content.state == index::Content::State::kInline && content.id.size > 0) {
+    auto got = catalogue_.InlineBytes(state.ino);
+    if (!got) return got.error();
+    bytes = std::move(got.value());
+  }
+  if (bytes.size() != content.id.size || index::ContentIdOf(bytes) != content.id) return false;
+  state.bytes = std::make_shared<const std::string>(std::move(bytes));
+  state.content = content.id;
+  state.object.reset();
+  state.phase = Phase::kInline;
+  return true;
+}
+
+Result<void> Files::Impl::LoadObject(const State& state, const index::Content& content,
+                                     Later& later) {
   state->bytes.reset();
   if (state->phase == Phase::kClean && state->object && state->content == content.id) return Ok();
   state->object.reset();
@@ -255,6 +264,8 @@ Result<void> Files::Impl::LoadObject(const State& state, const index::Content& c
     if (object) {
       state->object = std::move(object.value());
       state->phase = Phase::kClean;
+      StopFetch(*state, later);
+      RestartReads(state, later);
       return Ok();
     }
     if (object.error() != Errno(ENOENT)) return object.error();

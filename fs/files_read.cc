@@ -8,6 +8,14 @@
 #include "fs/files_impl.h"
 
 namespace btfc::fs {
+namespace {
+
+// Nobody here cancelled it, so EINTR would be a lie.
+std::error_code NotFetched(const std::error_code& why) {
+  return Errno(why == Error::kCancelled ? EIO : ToErrno(why));
+}
+
+}  // namespace
 
 Files::Ticket Files::Impl::Read(Handle handle, std::uint64_t offset, std::size_t length,
                                 Done<std::string> done) {
@@ -88,7 +96,7 @@ void Files::Impl::FinishAbsentRead(const State& state, const index::ContentId& c
     const std::lock_guard lock(state->mutex);
     state->reads.remove(call);
   }
-  if (!fetched) return call->done(Errno(ToErrno(fetched.error())));
+  if (!fetched) return call->done(NotFetched(fetched.error()));
   call->done(ReadFetched(content, call->offset, call->length));
 }
 
@@ -135,7 +143,7 @@ void Files::Impl::StartFetch(const State& state, Later& later) {
   later.Add([this, state, content, fetch] {
     const auto request = source_.Request(
         content, 0, content.size,
-        [this, state, content](Result<void> fetched) { FetchEnded(state, content, fetched); });
+        [this, state, fetch](Result<void> fetched) { FetchEnded(state, fetch, fetched); });
     {
       const std::lock_guard lock(fetch->mutex);
       fetch->request = request;
@@ -177,14 +185,14 @@ void Files::Impl::StopFetch(FileState& state, Later& later) {
   later.Add([this, fetch = std::exchange(state.fetch, nullptr)] { GiveUp(*fetch); });
 }
 
-void Files::Impl::FetchEnded(const State& state, const index::ContentId& content,
+void Files::Impl::FetchEnded(const State& state, const std::shared_ptr<ReadCall>& fetch,
                              const Result<void>& fetched) {
   Later later;
   const std::lock_guard lock(state->mutex);
-  if (!state->fetch || state->content != content) return;
+  if (state->fetch != fetch) return;
   if (fetched) return TakeArrived(state, later);  // else Arrived comes when the store has it
   StopFetch(*state, later);
-  FailParkedWrites(state, Errno(ToErrno(fetched.error())), later);
+  FailParkedWrites(state, NotFetched(fetched.error()), later);
   MaybeDrop(state, later);
 }
 

@@ -19,34 +19,6 @@ namespace {
 
 constexpr std::size_t kMissingAtOnce = 1000;
 
-struct Leftovers {
-  std::set<index::Ino> inodes;
-  std::vector<std::filesystem::path> strange;
-};
-
-// Reads work/. Files in the making are worthless and go.
-Result<Leftovers> ReadWorkFolder(const std::filesystem::path& folder) {
-  Leftovers left;
-  std::error_code error;
-  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end;
-       entry.increment(error)) {
-    const auto name = entry->path().filename().string();
-    if (name.ends_with(".new")) {
-      ::unlink(entry->path().c_str());
-      continue;
-    }
-    index::Ino ino = 0;
-    const auto parsed = std::from_chars(name.data(), name.data() + name.size(), ino);
-    if (parsed.ec == std::errc() && parsed.ptr == name.data() + name.size()) {
-      left.inodes.insert(ino);
-    } else {
-      left.strange.push_back(entry->path());
-    }
-  }
-  if (error) return error;
-  return left;
-}
-
 // A name that is free in `folder`, as close to `name` as can be.
 Result<void> MoveAside(const std::filesystem::path& file, const std::filesystem::path& folder) {
   const auto name = file.filename().string();
@@ -64,34 +36,154 @@ Result<void> MoveAside(const std::filesystem::path& file, const std::filesystem:
 
 }  // namespace
 
+// What the last daemon left in work/.
+struct Files::Impl::Leftovers {
+  std::set<index::Ino> plain;  // work/INO
+  std::map<index::Ino, std::map<std::uint64_t, std::filesystem::path>> aside;
+  std::vector<std::filesystem::path> strange;
+  // Inodes whose working file is, under another name, the object of their current version.
+  std::map<index::Ino, index::ContentId> committed;
+};
+
 Result<void> Files::Impl::Recover() {
-  BOOST_OUTCOME_TRYA(left, ReadWorkFolder(store_.work_folder()));
+  BOOST_OUTCOME_TRYA(left, ReadWorkFolder());
   BOOST_OUTCOME_TRYA(dirty, catalogue_.DirtyFiles());
   for (const auto& strange : left.strange) {
     BOOST_OUTCOME_TRYV(MoveAside(strange, store_.lost_folder()));
   }
+  BOOST_OUTCOME_TRYV(UnshareWorkFiles(left));
+  BOOST_OUTCOME_TRYV(SettleAside(left));
   std::set<index::Ino> noted;
   for (const auto& file : dirty) {
     noted.insert(file.ino);
     if (file.orphan) {
       ::unlink(store_.WorkPath(file.ino).c_str());
       BOOST_OUTCOME_TRYV(catalogue_.Forget(file.ino));
-    } else if (!left.inodes.contains(file.ino)) {
-      BOOST_OUTCOME_TRYV(RecoverWithoutWorkFile(file.ino));
+    } else if (left.committed.contains(file.ino)) {
+      BOOST_OUTCOME_TRYV(catalogue_.AbandonWrite(file.ino));
+    } else if (left.plain.contains(file.ino)) {
+      BOOST_OUTCOME_TRYV(RecoverWorkFile(file.ino, true));
     } else {
-      BOOST_OUTCOME_TRYV(RecoverWorkFile(file.ino));
+      BOOST_OUTCOME_TRYV(RecoverWithoutWorkFile(file.ino));
     }
   }
-  for (const auto ino : left.inodes) {
-    if (noted.contains(ino)) continue;
+  for (const auto ino : left.plain) {
+    if (noted.contains(ino) || left.committed.contains(ino)) continue;
     BOOST_OUTCOME_TRYV(RecoverUnnoted(ino));
   }
-  workers_.Post(Workers::Length::kLong, [this] { RecoverPresence(); });
+  workers_.Post(Workers::Length::kLong, [this, committed = left.committed] {
+    for (const auto& [ino, id] : committed) VerifyCommitted(id);
+    RecoverPresence();
+  });
   return Ok();
 }
 
+// Files in the making are worthless and go.
+Result<Files::Impl::Leftovers> Files::Impl::ReadWorkFolder() {
+  Leftovers left;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(store_.work_folder(), error), end;
+       !error && entry != end; entry.increment(error)) {
+    const auto name = entry->path().filename().string();
+    if (name.ends_with(".new")) {
+      ::unlink(entry->path().c_str());
+      continue;
+    }
+    index::Ino ino = 0;
+    std::uint64_t number = 0;
+    const auto* text_end = name.data() + name.size();
+    auto parsed = std::from_chars(name.data(), text_end, ino);
+    if (parsed.ec == std::errc() && parsed.ptr == text_end) {
+      left.plain.insert(ino);
+      continue;
+    }
+    if (parsed.ec == std::errc() && *parsed.ptr == '-') {
+      parsed = std::from_chars(parsed.ptr + 1, text_end, number);
+      if (parsed.ec == std::errc() && parsed.ptr == text_end) {
+        left.aside[ino][number] = entry->path();
+        continue;
+      }
+    }
+    left.strange.push_back(entry->path());
+  }
+  if (error) return error;
+  return left;
+}
+
+// A working file with a second name was being committed, or waited for the disk afterwards. Where
+// its row is there, it is the object; where not, the object's name goes: the file may be written
+// to again, and whether its bytes are the object's is not known.
+Result<void> Files::Impl::UnshareWorkFiles(Leftovers& left) {
+  std::map<ino_t, index::Ino> shared;
+  const auto look = [&shared](const std::filesystem::path& path, index::Ino ino) {
+    struct stat st {};
+    if (::lstat(path.c_str(), &st) == 0 && st.st_nlink > 1) shared.emplace(st.st_ino, ino);
+  };
+  for (const auto ino : left.plain) look(store_.WorkPath(ino), ino);
+  for (const auto& [ino, paths] : left.aside) {
+    for (const auto& path : paths) look(path.second, ino);
+  }
+  if (shared.empty()) return Ok();
+  std::error_code error;
+  std::filesystem::recursive_directory_iterator entry(store_.objects_folder(), error);
+  for (const std::filesystem::recursive_directory_iterator end; !error && entry != end;
+       entry.increment(error)) {
+    const auto id = ObjectStore::ParseObjectName(entry->path().filename().string());
+    struct stat st {};
+    if (!id || ::lstat(entry->path().c_str(), &st) != 0) continue;
+    const auto found = shared.find(st.st_ino);
+    if (found == shared.end()) continue;
+    const auto node = catalogue_.Get(found->second);
+    const bool current = node && node.value().content.id == *id &&
+                         node.value().content.state == index::Content::State::kObject;
+    BOOST_OUTCOME_TRYV(catalogue_.SetPresent(*id, current));
+    if (current) {
+      left.committed[found->second] = *id;
+    } else {
+      BOOST_OUTCOME_TRYV(store_.Remove(*id));
+    }
+  }
+  if (error) return error;
+  return Ok();
+}
+
+// Of the files that waited for the disk, the last one takes the place of a working file that is
+// missing; the others were superseded here.
+Result<void> Files::Impl::SettleAside(Leftovers& left) {
+  for (const auto& [ino, paths] : left.aside) {
+    const auto& last = paths.rbegin()->second;
+    if (!left.plain.contains(ino) && ::rename(last.c_str(), store_.WorkPath(ino).c_str()) == 0) {
+      left.plain.insert(ino);
+    }
+    for (const auto& path : paths) ::unlink(path.second.c_str());
+  }
+  for (const auto& [ino, id] : left.committed) {
+    if (left.plain.contains(ino)) collector_.LetGo(ino);
+  }
+  return Ok();
+}
+
+// A power cut may have torn what was not on the disk yet.
+void Files::Impl::VerifyCommitted(const index::ContentId& id) {
+  const auto path = store_.ObjectPath(id);
+  const auto fd = OpenFile(path, O_RDONLY);
+  if (!fd || abandon_) return;
+  const auto hashed = index::HashFile(fd.value().get(), [this] { return abandon_.load(); });
+  if (!hashed || hashed.value().id == id) return;
+  const std::lock_guard lock(objects_.NameLock(id));
+  struct stat now {};
+  const auto hashed_file = StatOf(fd.value().get());
+  if (!hashed_file || ::lstat(path.c_str(), &now) != 0 ||
+      now.st_ino != hashed_file.value().st_ino) {
+    return;  // it became a working file meanwhile
+  }
+  spdlog::error("{} was damaged by a crash; it is fetched again", path.string());
+  catalogue_.SetPresent(id, false).has_value();
+  MoveAside(path, store_.lost_folder()).has_value();
+}
+
 // The file opens from its working file at once; its commit goes on where it was interrupted.
-Result<void> Files::Impl::RecoverWorkFile(index::Ino ino) {
+Result<void> Files::Impl::RecoverWorkFile(index::Ino ino, bool noted) {
   const auto node = catalogue_.Get(ino);
   if (!node) return MoveAside(store_.WorkPath(ino), store_.lost_folder());
   BOOST_OUTCOME_TRYV(catalogue_.BeginWrite(ino, false));
@@ -106,6 +198,7 @@ Result<void> Files::Impl::RecoverWorkFile(index::Ino ino) {
   if (content.state != index::Content::State::kNone) base = content.id;
   BOOST_OUTCOME_TRYV(EnterWriting(*state, base));
   state->base.comparable = false;
+  state->base.unnoted = !noted;
   state->base.taken = true;        // nobody knows any more
   state->base.passthrough = true;  // who had it open may still write, past a daemon that is gone
   Settle(state, later);
@@ -124,7 +217,15 @@ Result<void> Files::Impl::RecoverUnnoted(index::Ino ino) {
     ::unlink(path.c_str());
     return catalogue_.Forget(ino);
   }
-  return RecoverWorkFile(ino);
+  struct stat st {};
+  const bool is_version = node.value().content.state == index::Content::State::kInline &&
+                          ::lstat(path.c_str(), &st) == 0 &&
+                          ToNs(st.st_mtim) == node.value().mtime_ns;
+  if (is_version) {
+    ::unlink(path.c_str());
+    return Ok();
+  }
+  return RecoverWorkFile(ino, false);
 }
 
 // A note and no working file: the crash came before there was one, or after its bytes were
@@ -136,13 +237,19 @@ Result<void> Files::Impl::RecoverWithoutWorkFile(index::Ino ino) {
   if (content.state == index::Content::State::kInline) return catalogue_.AbandonWrite(ino);
   if (content.state == index::Content::State::kNone) {
     BOOST_OUTCOME_TRYV(MakeWorkFile(ino, {}, std::nullopt));
-    return RecoverWorkFile(ino);
+    return RecoverWorkFile(ino, true);
   }
-  if (!store_.Has(content.id)) return catalogue_.AbandonWrite(ino);
-  // Whether the object was written to is for its hash to say.
+  struct stat st {};
+  const auto object = store_.ObjectPath(content.id);
+  if (::lstat(object.c_str(), &st) != 0) return catalogue_.AbandonWrite(ino);
+  if (st.st_nlink > 1) {  // a file with names outside is never written to
+    BOOST_OUTCOME_TRYV(catalogue_.SetPresent(content.id, true));
+    return catalogue_.AbandonWrite(ino);
+  }
+  // Whether it was written to is for its hash to say.
   BOOST_OUTCOME_TRYV(catalogue_.SetPresent(content.id, false));
   BOOST_OUTCOME_TRYV(store_.Take(content.id, store_.WorkPath(ino)));
-  return RecoverWorkFile(ino);
+  return RecoverWorkFile(ino, true);
 }
 
 // Objects that are here though the catalogue says otherwise: their rows were lost, or were taken

@@ -33,7 +33,15 @@ Result<void> SetMtime(int fd, std::int64_t mtime_ns) {
 
 Result<void> Rename(const std::filesystem::path& from, const std::filesystem::path& to) {
   if (::rename(from.c_str(), to.c_str()) != 0) return LastError();
+  // rename(2) leaves two names of one file both alone.
+  if (::unlink(from.c_str()) != 0 && errno != ENOENT) return LastError();
   return Ok();
+}
+
+// A file in the making. What an earlier try left may be another name of a file in use.
+Result<Fd> MakeNew(const std::filesystem::path& path) {
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return LastError();
+  return OpenFile(path, O_CREAT | O_EXCL | O_RDWR, 0600);
 }
 
 }  // namespace
@@ -78,19 +86,17 @@ Result<void> Files::Impl::NewWorkFile(const State& state, bool truncate, Later& 
     bytes = *state->bytes;
     mtime_ns = state->mtime_ns;
   }
-  // A name that still waits stands for bytes that are safe nowhere else yet.
-  const bool durable = collector_.Waits(state->ino);
+  collector_.SetAside(state->ino);
   if (!state->orphan) {
-    BOOST_OUTCOME_TRYV(catalogue_.BeginWrite(state->ino, durable));
+    BOOST_OUTCOME_TRYV(catalogue_.BeginWrite(state->ino, false));
   }
-  if (durable) collector_.Forget(state->ino);
   auto made = MakeWorkFile(state->ino, bytes, mtime_ns);
-  if (!made) {
+  auto reader = made ? OpenFile(store_.WorkPath(state->ino), O_RDONLY) : Result<Fd>(made.error());
+  if (!reader) {
+    if (made) ::unlink(store_.WorkPath(state->ino).c_str());
     if (!state->orphan) catalogue_.AbandonWrite(state->ino).has_value();
-    return made.error();
+    return reader.error();
   }
-  auto reader = OpenFile(store_.WorkPath(state->ino), O_RDONLY);
-  if (!reader) return reader.error();
   state->file = std::make_shared<const Fd>(std::move(reader.value()));
   // Held open for writing by the daemon, a file never gets a lease: only where it is written to.
   if (backing_.load() == nullptr) {
@@ -117,7 +123,7 @@ Result<Fd> Files::Impl::MakeWorkFile(index::Ino ino, std::string_view bytes,
     if (made || made.error() != Errno(EEXIST)) return made;
   }
   const auto temporary = store_.NewWorkPath(ino);
-  BOOST_OUTCOME_TRYA(fd, OpenFile(temporary, O_CREAT | O_TRUNC | O_RDWR, 0600));
+  BOOST_OUTCOME_TRYA(fd, MakeNew(temporary));
   auto written = WriteAll(fd.get(), 0, bytes);
   if (written && mtime_ns) written = SetMtime(fd.get(), *mtime_ns);
   if (written) written = Rename(temporary, path);
@@ -125,7 +131,7 @@ Result<Fd> Files::Impl::MakeWorkFile(index::Ino ino, std::string_view bytes,
     ::unlink(temporary.c_str());
     return written.error();
   }
-  return fd;
+  return std::move(fd);
 }
 
 // A committed working file that handles still pass through to is written to again.
@@ -160,13 +166,17 @@ Result<void> Files::Impl::EnterWriting(FileState& state, std::optional<index::Co
 
 // --- objects
 
+// Whether an object's file has names that are not the store's (import=link).
+bool Files::Impl::NamedOutside(index::Ino ino, const struct stat& object) const {
+  return object.st_nlink > 1 && object.st_nlink > 1 + collector_.NamesOf(ino, object);
+}
+
 void Files::Impl::StartConversion(const State& state, Later& later) {
   const auto id = state->content;
   auto plan = std::make_shared<Conversion>();
   const auto file = state->object->fd();
   const auto st = StatOf(file->get());
-  const nlink_t own_names = collector_.Waits(state->ino) ? 2 : 1;
-  const bool named_outside = !st || st.value().st_nlink > own_names;
+  const bool named_outside = !st || NamedOutside(state->ino, st.value());
   const auto users = catalogue_.Users(id, state->ino);
   const bool needed = !users || users.value() > 0 || objects_.Others(id, state->object.get()) > 0;
   plan->mtime_ns = state->mtime_ns;
@@ -235,14 +245,12 @@ void Files::Impl::Convert(const State& state, const std::shared_ptr<Conversion>&
 
 // A copy at NewWorkPath, with the version's time so that a write shows.
 Result<void> Files::Impl::CopyToWork(const FileState& state, const Conversion& plan, bool durable) {
-  // A name that still waits goes under the copy: what it stands for must be safe first.
-  const bool waits = collector_.Forget(state.ino);
+  collector_.SetAside(state.ino);
   const auto source = plan.object->fd();
-  if (waits && ::fdatasync(source->get()) != 0) return LastError();
-  BOOST_OUTCOME_TRYV(catalogue_.BeginWrite(state.ino, durable || waits));
+  BOOST_OUTCOME_TRYV(catalogue_.BeginWrite(state.ino, durable));
   const auto path = store_.NewWorkPath(state.ino);
   const auto copy = [&]() -> Result<void> {
-    BOOST_OUTCOME_TRYA(fd, OpenFile(path, O_CREAT | O_TRUNC | O_RDWR, 0600));
+    BOOST_OUTCOME_TRYA(fd, MakeNew(path));
     BOOST_OUTCOME_TRYV(
         CloneFile(source->get(), fd.get(), plan.object->id().size, [this] { return !!abandon_; }));
     BOOST_OUTCOME_TRYV(SetMtime(fd.get(), plan.mtime_ns));

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <cstdio>
 #include <functional>
 #include <string>
@@ -92,6 +93,24 @@ std::filesystem::path ObjectStore::WorkPath(index::Ino ino) const {
   return work_ / std::to_string(ino);
 }
 
+std::filesystem::path ObjectStore::AsideWorkPath(index::Ino ino, std::uint64_t number) const {
+  return work_ / (std::to_string(ino) + "-" + std::to_string(number));
+}
+
+std::optional<index::ContentId> ObjectStore::ParseObjectName(std::string_view name) {
+  index::ContentId id;
+  if (name.size() <= 2 * id.root.size() + 1 || name[2 * id.root.size()] != '-') return std::nullopt;
+  const auto* text = name.data();
+  for (auto& byte : id.root) {
+    if (std::from_chars(text, text + 2, byte, 16).ptr != text + 2) return std::nullopt;
+    text += 2;
+  }
+  const auto* end = name.data() + name.size();
+  const auto size = std::from_chars(text + 1, end, id.size);
+  if (size.ec != std::errc() || size.ptr != end || FileName(id) != name) return std::nullopt;
+  return id;
+}
+
 std::filesystem::path ObjectStore::NewWorkPath(index::Ino ino) const {
   return work_ / (std::to_string(ino) + ".new");
 }
@@ -112,7 +131,13 @@ Result<void> ObjectStore::Adopt(const index::ContentId& id) {
     if (::fdatasync(fd.get()) != 0) return LastError();
     if (::fchmod(fd.get(), kObjectMode) != 0) return LastError();
   }
-  return WithFanOut(to, [&] { return ::rename(from.c_str(), to.c_str()); });
+  const auto adopted = WithFanOut(to, [&] {
+    return ::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE);
+  });
+  if (adopted || adopted.error() != Errno(EEXIST)) return adopted;
+  // Written here meanwhile: that file may be open, so it stays, unless it is damaged.
+  const int done = Has(id) ? ::unlink(from.c_str()) : ::rename(from.c_str(), to.c_str());
+  return done == 0 ? Ok() : Result<void>(LastError());
 }
 
 Result<bool> ObjectStore::Link(const std::filesystem::path& working, const index::ContentId& id) {

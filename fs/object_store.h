@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <string_view>
 
 #include "index/catalogue.h"
 #include "index/content.h"
@@ -24,8 +25,13 @@ class ObjectStore {
   std::filesystem::path WorkPath(index::Ino ino) const;
   // A name beside WorkPath for a file in the making. What bears it is worthless after a crash.
   std::filesystem::path NewWorkPath(index::Ino ino) const;
+  // Where a working file waits for the disk when a newer one needs its name: work/INO-NUMBER.
+  std::filesystem::path AsideWorkPath(index::Ino ino, std::uint64_t number) const;
   const std::filesystem::path& work_folder() const { return work_; }
   const std::filesystem::path& lost_folder() const { return lost_; }
+  const std::filesystem::path& objects_folder() const { return objects_; }
+  // The content that a name in objects/ stands for.
+  static std::optional<index::ContentId> ParseObjectName(std::string_view name);
 
   // Whether a copy within the store costs nothing (the filesystem shares extents).
   bool reflinks() const { return reflinks_; }

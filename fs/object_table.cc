@@ -8,7 +8,7 @@ ObjectUse::~ObjectUse() {
   std::shared_ptr<const Fd> dropped;  // closed without the lock
   const std::lock_guard lock(table_.mutex_);
   const auto open = table_.open_.find(id_);
-  if (claimed_) open->second.claimed = false;
+  if (open->second.claimer == this) open->second.claimer = nullptr;
   if (--open->second.uses == 0) {
     dropped = std::move(open->second.fd);
     table_.open_.erase(open);
@@ -23,9 +23,14 @@ std::shared_ptr<const Fd> ObjectUse::fd() const {
 bool ObjectUse::Claim() {
   const std::lock_guard lock(table_.mutex_);
   auto& open = table_.open_.at(id_);
-  if (open.claimed) return claimed_;
-  open.claimed = claimed_ = true;
-  return true;
+  if (open.claimer == nullptr) open.claimer = this;
+  return open.claimer == this;
+}
+
+void ObjectUse::Unclaim() {
+  const std::lock_guard lock(table_.mutex_);
+  auto& open = table_.open_.at(id_);
+  if (open.claimer == this) open.claimer = nullptr;
 }
 
 Result<std::unique_ptr<ObjectUse>> ObjectTable::Acquire(const index::ContentId& id) {
@@ -51,12 +56,13 @@ Result<std::unique_ptr<ObjectUse>> ObjectTable::Acquire(const index::ContentId& 
 
 std::unique_ptr<ObjectUse> ObjectTable::Opened(const index::ContentId& id,
                                                std::shared_ptr<const Fd> fd) {
+  std::unique_ptr<ObjectUse> use(new ObjectUse(*this, id));
   const std::lock_guard lock(mutex_);
-  const auto [open, made] = open_.try_emplace(id);
-  if (!made) return nullptr;
-  open->second.fd = std::move(fd);
-  open->second.uses = 1;
-  return std::unique_ptr<ObjectUse>(new ObjectUse(*this, id));
+  auto& open = open_[id];
+  open.fd.swap(fd);
+  ++open.uses;
+  open.claimer = use.get();
+  return use;
 }
 
 std::size_t ObjectTable::Others(const index::ContentId& id, const ObjectUse* self) const {

@@ -26,7 +26,7 @@ class ObjectUse {
   std::shared_ptr<const Fd> fd() const;
   // Passthrough on an object belongs to one inode at a time; false if it is another's.
   bool Claim();
-  bool claimed() const { return claimed_; }
+  void Unclaim();
 
  private:
   friend class ObjectTable;
@@ -34,7 +34,6 @@ class ObjectUse {
 
   ObjectTable& table_;
   const index::ContentId id_;
-  bool claimed_ = false;
 };
 
 // All calls from any thread.
@@ -44,8 +43,8 @@ class ObjectTable {
 
   // ENOENT if the store does not have the object whole.
   Result<std::unique_ptr<ObjectUse>> Acquire(const index::ContentId& id);
-  // The object has just got this file, as its name lock is held. Nothing if it is open already with
-  // another one.
+  // The object has just got this file, and its name lock is held. The use claims it: who passes
+  // through to a former file of the object claims nothing of this one.
   std::unique_ptr<ObjectUse> Opened(const index::ContentId& id, std::shared_ptr<const Fd> fd);
   // Uses other than this one (which may be null).
   std::size_t Others(const index::ContentId& id, const ObjectUse* self) const;
@@ -63,7 +62,7 @@ class ObjectTable {
   struct Open {
     std::shared_ptr<const Fd> fd;
     std::size_t uses = 0;
-    bool claimed = false;
+    const ObjectUse* claimer = nullptr;
   };
 
   const ObjectStore& store_;
