@@ -1,6 +1,7 @@
 // The catalogue: every file's names, attributes and versions, replicated between hosts.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -38,7 +39,7 @@ enum class Kind : std::uint8_t {
 struct Owner {
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
-  std::string user;   // names, empty if the writer had none
+  std::string user;  // names, empty if the writer had none
   std::string group;
   bool mounter = false;        // uid is the user who mounted there
   bool mounter_group = false;  // gid is that user's primary group
@@ -48,9 +49,9 @@ struct Owner {
 // Where a file's bytes are.
 struct Content {
   enum class State : std::uint8_t {
-    kNone,     // created here, no version yet
-    kInline,   // in the index: Catalogue::InlineBytes
-    kObject,   // in the object store, if present, else to be fetched
+    kNone,    // created here, no version yet
+    kInline,  // in the index: Catalogue::InlineBytes
+    kObject,  // in the object store, if present, else to be fetched
   };
   State state = State::kNone;
   ContentId id;
@@ -64,8 +65,8 @@ struct Node {
   Kind kind = Kind::kFile;
   std::uint32_t mode = 0;  // permission bits, 07777
   Owner owner;
-  std::uint32_t nlink = 0;  // 0: no name left; folders: 2 + number of subfolders
-  std::uint64_t size = 0;   // bytes; symlinks: length of the target
+  std::uint32_t nlink = 0;    // 0: no name left; folders: 2 + number of subfolders
+  std::uint64_t size = 0;     // bytes; symlinks: length of the target
   std::int64_t atime_ns = 0;  // local only
   std::int64_t mtime_ns = 0;
   std::int64_t ctime_ns = 0;
@@ -79,7 +80,7 @@ struct NewNode {
   Owner owner;
   std::string target;  // kSymlink
   std::uint64_t rdev = 0;
-  std::string acl_access;   // as in system.posix_acl_access; empty: none
+  std::string acl_access;  // as in system.posix_acl_access; empty: none
   std::string acl_default;
 };
 
@@ -127,11 +128,11 @@ struct DirtyFile {
 
 struct VersionInfo {
   ContentId id;
-  std::int64_t time_ns = 0;   // when it was committed
+  std::int64_t time_ns = 0;  // when it was committed
   std::int64_t mtime_ns = 0;
-  std::string host;           // name of the device that wrote it
+  std::string host;  // name of the device that wrote it
   bool current = false;
-  bool present = false;       // bytes are here
+  bool present = false;  // bytes are here
 };
 
 // What a remote delta, or a repair after a local commit, changed in what users see.
@@ -144,9 +145,9 @@ struct Change {
   };
   What what = What::kEntry;
   Ino parent = 0;
-  std::string name;
+  std::string name{};
   Ino ino = 0;
-  ContentId content;
+  ContentId content{};
 };
 
 struct Counts {
@@ -166,11 +167,16 @@ struct DeviceInfo {
 };
 
 struct CatalogueOptions {
-  std::filesystem::path path;                // index.db
-  std::array<std::uint8_t, 32> node_key{};   // SHA-256 of this host's public key
-  std::array<std::uint8_t, 32> cluster{};    // SHA-256 of the CA certificate
-  std::string host_name;                     // shown in conflict names
-  std::function<std::int64_t()> now_ns;      // wall clock; the system's if empty
+  std::filesystem::path path;               // index.db
+  std::array<std::uint8_t, 32> node_key{};  // SHA-256 of this host's public key
+  std::array<std::uint8_t, 32> cluster{};   // SHA-256 of the CA certificate
+  std::string host_name;                    // shown in conflict names
+  std::function<std::int64_t()> now_ns;     // wall clock; the system's if empty
+  std::size_t kept_versions = 16;           // earlier versions of a file that are remembered
+  // For histories that must come out the same every time: random ids (the system's if empty), and
+  // this cache's first device id. The catalogue calls new_id one call at a time.
+  std::function<std::array<std::uint8_t, 16>()> new_id;
+  std::optional<DeviceId> device;
 };
 
 // Local operations are one transaction each and answer with errno codes (ENOENT, EEXIST,

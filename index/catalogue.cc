@@ -1,0 +1,300 @@
+#include "index/catalogue.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/random.h>
+
+#include <chrono>
+
+#include "index/catalogue_impl.h"
+#include "index/incarnation.h"
+#include "index/schema.h"
+#include "index/summaries.h"
+
+namespace btfc::index {
+namespace {
+
+constexpr std::size_t kIdleReadersMax = 8;
+
+std::int64_t SystemNow() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+}
+
+std::array<std::uint8_t, 16> RandomId() {
+  std::array<std::uint8_t, 16> id;
+  std::size_t have = 0;
+  while (have < id.size()) {
+    const ssize_t n = getrandom(id.data() + have, id.size() - have, 0);
+    if (n > 0) have += static_cast<std::size_t>(n);
+  }
+  return id;
+}
+
+Result<void> CheckCluster(Database& database, const CatalogueOptions& options) {
+  const std::string_view cluster(reinterpret_cast<const char*>(options.cluster.data()),
+                                 options.cluster.size());
+  auto find = database.Prepare("SELECT value FROM meta WHERE key = 'cluster'");
+  if (find.Step()) {
+    if (find.Bytes(0) != cluster) return Error::kOtherCluster;
+    return Ok();
+  }
+  auto put = database.Prepare("INSERT INTO meta (key, value) VALUES ('cluster', ?)");
+  put << cluster;
+  put.Run();
+  return Ok();
+}
+
+}  // namespace
+
+// --- opening and closing
+
+Result<std::unique_ptr<Catalogue::Impl>> Catalogue::Impl::Open(const CatalogueOptions& options) {
+  std::unique_ptr<Impl> impl(new Impl(options));
+  try {
+    BOOST_OUTCOME_TRYV(impl->Start());
+  } catch (const StorageFailure& failure) {
+    spdlog::error("index: {}: {}", options.path.string(), failure.what());
+    return failure.code();
+  }
+  return impl;
+}
+
+Result<void> Catalogue::Impl::Start() {
+  BOOST_OUTCOME_TRYA(writer, Database::Open(options_.path, Database::Mode::kReadWrite));
+  writer_ = std::move(writer);
+  // A file that is no database says so here.
+  writer_->Number("SELECT count(*) FROM sqlite_master");
+  writer_->Execute(
+      "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; "
+      "PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY;");
+  BOOST_OUTCOME_TRYV(Migrate(*writer_));
+  BOOST_OUTCOME_TRYV(CheckCluster(*writer_, options_));
+  devices_.Load(*writer_);
+  tables_ = std::make_unique<Tables>(*writer_, devices_);
+  StartRows();
+  writer_->Execute("PRAGMA synchronous = NORMAL");
+  BOOST_OUTCOME_TRYA(keeper, WalKeeper::Start(options_.path, write_gate_));
+  keeper_ = std::move(keeper);
+  sqlite3_wal_hook(
+      writer_->handle(),
+      [](void* hook, sqlite3*, const char*, int pages) {
+        static_cast<WalKeeper*>(hook)->Grew(pages);
+        return SQLITE_OK;
+      },
+      keeper_.get());
+  return Ok();
+}
+
+// Synced to the disk: before a row of this device goes out, it must be certain which one it is.
+void Catalogue::Impl::StartRows() {
+  Transaction transaction(*writer_, Transaction::Kind::kWrite);
+  const auto incarnation = OpenIncarnation(*tables_, options_, [this] { return NewId(); });
+  self_ = incarnation.device;
+  known_ = tables_->Known();
+  if (!tables_->FindInode(kRootId)) {
+    auto root = writer_->Prepare(
+        "INSERT INTO inode (ino, id, kind, live_links, nlink) VALUES (1, ?, 2, 1, 1)");
+    root << kRootId;
+    root.Run();
+  }
+  Session session(*tables_, MakeContext(), known_);
+  if (incarnation.fresh) session.TakeIncarnation(self_);
+  // What a crash left of files that were never published and have no name left. Those that were
+  // being written stay until fs has dropped their working files.
+  std::vector<Ino> lost;
+  auto find = writer_->Prepare(
+      "SELECT ino FROM inode WHERE pending = 1 AND nlink = 0 AND ino NOT IN (SELECT ino FROM "
+      "dirty)");
+  while (find.Step()) lost.push_back(find.Unsigned(0));
+  for (const Ino ino : lost) session.DropPending(ino);
+  const auto held = tables_->GetDevice(self_);
+  if (!held || held->name != options_.host_name || held->key != options_.node_key) {
+    DeviceRow row;
+    row.device = self_;
+    row.name = options_.host_name.substr(0, kNameMax);
+    row.key = options_.node_key;
+    row.stamp = held ? session.Now({held->stamp}) : session.Now();
+    row.dot = session.NextDot();
+    session.Merge(std::move(row));
+  }
+  session.Finish();
+  transaction.Commit();
+  devices_.Settle();
+  known_ = session.known();
+}
+
+Catalogue::Impl::~Impl() {
+  if (!keeper_) return;
+  try {
+    const std::lock_guard gate(write_gate_);
+    writer_->Execute("PRAGMA synchronous = FULL");
+    Transaction transaction(*writer_, Transaction::Kind::kWrite);
+    CloseIncarnation(*tables_);
+    transaction.Commit();
+  } catch (const StorageFailure& failure) {
+    spdlog::warn("index: closing: {}", failure.what());
+  }
+  sqlite3_wal_hook(writer_->handle(), nullptr, nullptr);
+  keeper_.reset();
+}
+
+// --- state that all threads ask for
+
+SessionContext Catalogue::Impl::MakeContext() const {
+  SessionContext context;
+  context.self = Self();
+  context.host_name = options_.host_name;
+  context.now_ns = options_.now_ns ? options_.now_ns() : SystemNow();
+  context.new_id = options_.new_id ? options_.new_id : RandomId;
+  context.kept_versions = options_.kept_versions;
+  return context;
+}
+
+std::array<std::uint8_t, 16> Catalogue::Impl::NewId() {
+  return options_.new_id ? options_.new_id() : RandomId();
+}
+
+DeviceId Catalogue::Impl::Self() const {
+  const std::lock_guard lock(state_mutex_);
+  return self_;
+}
+
+void Catalogue::Impl::SetSelf(const DeviceId& self) {
+  const std::lock_guard lock(state_mutex_);
+  self_ = self;
+}
+
+Summary Catalogue::Impl::Known() const {
+  const std::lock_guard lock(state_mutex_);
+  return known_;
+}
+
+void Catalogue::Impl::Committed(const Summary& known) {
+  devices_.Settle();
+  const std::lock_guard lock(state_mutex_);
+  known_ = known;
+}
+
+void Catalogue::Impl::AfterFailure() {
+  try {
+    devices_.Load(*writer_);
+  } catch (const StorageFailure& failure) {
+    spdlog::error("index: {}", failure.what());
+  }
+}
+
+void Catalogue::Impl::SetListeners(std::function<void(const std::vector<Change>&)> changed,
+                                   std::function<void()> published) {
+  const std::lock_guard lock(state_mutex_);
+  if (changed) on_change_ = std::move(changed);
+  if (published) on_publish_ = std::move(published);
+}
+
+void Catalogue::Impl::Tell(const std::vector<Change>& changes, bool published) {
+  std::function<void(const std::vector<Change>&)> on_change;
+  std::function<void()> on_publish;
+  {
+    const std::lock_guard lock(state_mutex_);
+    on_change = on_change_;
+    on_publish = on_publish_;
+  }
+  if (on_change && !changes.empty()) on_change(changes);
+  if (on_publish && published) on_publish();
+}
+
+// --- connections that read
+
+Result<std::unique_ptr<Database>> Catalogue::Impl::TakeReader() {
+  {
+    const std::lock_guard lock(readers_mutex_);
+    if (!readers_.empty()) {
+      auto reader = std::move(readers_.back());
+      readers_.pop_back();
+      return reader;
+    }
+  }
+  BOOST_OUTCOME_TRYA(reader, Database::Open(options_.path, Database::Mode::kReadOnly));
+  reader->Execute("PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY");
+  return std::move(reader);
+}
+
+void Catalogue::Impl::GiveReader(std::unique_ptr<Database> reader) {
+  const std::lock_guard lock(readers_mutex_);
+  if (readers_.size() < kIdleReadersMax) readers_.push_back(std::move(reader));
+}
+
+// --- batches
+
+void Catalogue::Impl::BeginBatch() {
+  write_gate_.lock();
+  batch_failure_.clear();
+  batch_changes_.clear();
+  batch_published_ = false;
+  batch_known_ = Known();
+  batch_owner_ = std::this_thread::get_id();
+  try {
+    batch_ = std::make_unique<Transaction>(*writer_, Transaction::Kind::kWrite);
+  } catch (const StorageFailure& failure) {
+    batch_failure_ = failure.code();
+  }
+}
+
+Result<void> Catalogue::Impl::EndBatch(bool commit) {
+  std::error_code failure = batch_failure_;
+  if (commit && !failure) {
+    try {
+      batch_->Commit();
+      Committed(batch_known_);
+    } catch (const StorageFailure& thrown) {
+      failure = thrown.code();
+    }
+  }
+  batch_.reset();
+  const bool committed = commit && !failure;
+  if (!committed) AfterFailure();
+  const auto changes = std::move(batch_changes_);
+  const bool published = batch_published_;
+  batch_owner_ = std::thread::id();
+  write_gate_.unlock();
+  if (failure) return failure;
+  if (committed) Tell(changes, published);
+  return Ok();
+}
+
+Catalogue::Batch::Batch(Catalogue& catalogue) : catalogue_(catalogue) {
+  catalogue_.impl_->BeginBatch();
+}
+
+Catalogue::Batch::~Batch() {
+  if (!finished_) (void)catalogue_.impl_->EndBatch(false);
+}
+
+Result<void> Catalogue::Batch::Finish() {
+  finished_ = true;
+  return catalogue_.impl_->EndBatch(true);
+}
+
+// --- the class itself
+
+Catalogue::Catalogue(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Catalogue::~Catalogue() = default;
+
+Result<std::unique_ptr<Catalogue>> Catalogue::Open(const CatalogueOptions& options) {
+  BOOST_OUTCOME_TRYA(impl, Impl::Open(options));
+  return std::unique_ptr<Catalogue>(new Catalogue(std::move(impl)));
+}
+
+Result<void> Catalogue::Sync() { return impl_->Sync(); }
+
+void Catalogue::OnChange(std::function<void(const std::vector<Change>&)> listener) {
+  impl_->SetListeners(std::move(listener), nullptr);
+}
+
+void Catalogue::OnPublish(std::function<void()> listener) {
+  impl_->SetListeners(nullptr, std::move(listener));
+}
+
+DeviceId Catalogue::self() const { return impl_->Self(); }
+Summary Catalogue::Known() const { return impl_->Known(); }
+
+}  // namespace btfc::index

@@ -1,0 +1,145 @@
+// Local operations on contents: the note that a file is being written, and its versions.
+#include "index/catalogue_impl.h"
+#include "index/merkle.h"
+#include "index/operations.h"
+#include "index/summaries.h"
+
+namespace btfc::index {
+namespace {
+
+struct Note {
+  Summary context;
+  bool orphan = false;
+};
+
+std::optional<Note> GetNote(Session& session, Ino ino) {
+  auto find = session.tables().db().Prepare("SELECT context, orphan FROM dirty WHERE ino = ?");
+  find << ino;
+  if (!find.Step()) return std::nullopt;
+  return Note{session.tables().devices().Decode(find.Bytes(0)), find.Int(1) != 0};
+}
+
+void DropNote(Session& session, Ino ino) {
+  auto drop = session.tables().db().Prepare("DELETE FROM dirty WHERE ino = ?");
+  drop << ino;
+  drop.Run();
+}
+
+Result<void> CheckVersion(const NewVersion& version) {
+  const bool is_inline = version.id.size <= kInlineMax;
+  if (version.inline_bytes.size() != (is_inline ? version.id.size : 0)) return Errno(EINVAL);
+  if (is_inline && ContentIdOf(version.inline_bytes) != version.id) return Errno(EINVAL);
+  if (version.id.size > static_cast<std::uint64_t>(INT64_MAX)) return Errno(EFBIG);
+  return Ok();
+}
+
+void MarkPresent(Session& session, const ContentId& id) {
+  auto put = session.tables().db().Prepare(
+      "INSERT INTO object (root, size, present) VALUES (?, ?, 1) "
+      "ON CONFLICT (root, size) DO UPDATE SET present = 1");
+  put << id.root << id.size;
+  put.Run();
+}
+
+}  // namespace
+
+Result<void> Catalogue::BeginWrite(Ino ino, bool durable) {
+  const auto noted = impl_->Write([&](Session& session) -> Result<void> {
+    BOOST_OUTCOME_TRYA(node, NodeOf(session, ino));
+    if (node.kind == Kind::kFolder) return Errno(EISDIR);
+    if (node.kind != Kind::kFile) return Errno(EINVAL);
+    Tables& tables = session.tables();
+    auto put =
+        tables.db().Prepare("INSERT OR IGNORE INTO dirty (ino, context, orphan) VALUES (?, ?, ?)");
+    put << ino << tables.devices().Encode(tables.db(), session.known()) << (node.nlink == 0);
+    put.Run();
+    return Ok();
+  });
+  if (!noted || !durable) return noted;
+  return impl_->Sync();
+}
+
+Result<Node> Catalogue::Commit(Ino ino, const NewVersion& version, bool still_open) {
+  return impl_->Write([&](Session& session) -> Result<Node> {
+    BOOST_OUTCOME_TRYV(CheckVersion(version));
+    const InodeBrief inode = session.tables().Brief(ino);
+    if (inode.kind != Kind::kFile) return Errno(EINVAL);
+    const auto note = GetNote(session, ino);
+    const bool removed_here = note ? note->orphan : inode.nlink == 0;
+    if (removed_here || (inode.pending && inode.nlink == 0)) return Errno(ESTALE);
+
+    VersionRow row;
+    row.ino = ino;
+    if (inode.pending) {
+      session.Publish(ino);
+    } else {
+      row.context = note ? note->context : session.known();
+      const auto own = session.known().find(session.self());
+      if (own != session.known().end()) JoinInto(row.context, Dot{session.self(), own->second});
+    }
+    if (version.id.size > kInlineMax) MarkPresent(session, version.id);
+    row.content = version.id;
+    row.mtime_ns = version.mtime_ns;
+    row.inline_bytes = version.inline_bytes;
+    auto replaced = session.VersionStamps(ino);
+    if (const auto set = session.tables().GetRegister(ino, kMtimeRegister)) {
+      replaced.push_back(set->stamp);
+    }
+    row.stamp = session.Now(replaced);
+    row.dot = row.commit = session.NextDot();
+    session.Merge(std::move(row));
+    if (!still_open) DropNote(session, ino);
+    return NodeOf(session, ino);
+  });
+}
+
+Result<void> Catalogue::AbandonWrite(Ino ino) {
+  return impl_->Write([&](Session& session) -> Result<void> {
+    DropNote(session, ino);
+    return Ok();
+  });
+}
+
+Result<std::vector<DirtyFile>> Catalogue::DirtyFiles() {
+  return impl_->Read([&](Reader& reader) -> Result<std::vector<DirtyFile>> {
+    // A file never published needs its first content, whether or not anybody has opened it.
+    auto find = reader.db().Prepare(
+        "SELECT d.ino, d.orphan OR (i.pending AND i.nlink = 0) FROM dirty d "
+        "JOIN inode i ON i.ino = d.ino "
+        "UNION SELECT ino, nlink = 0 FROM inode WHERE pending = 1 "
+        "AND ino NOT IN (SELECT ino FROM dirty)");
+    std::vector<DirtyFile> files;
+    while (find.Step()) files.push_back({.ino = find.Unsigned(0), .orphan = find.Int(1) != 0});
+    return files;
+  });
+}
+
+Result<std::vector<VersionInfo>> Catalogue::History(Ino file) {
+  return impl_->Read([&](Reader& reader) -> Result<std::vector<VersionInfo>> {
+    auto find = reader.db().Prepare(
+        "SELECT v.root, v.size, v.time, v.mtime, d.name, v.current, "
+        "v.size <= 16384 OR coalesce(b.present, 0) FROM ("
+        "SELECT root, size, time, mtime, commit_dev, "
+        "  version = (SELECT head FROM inode WHERE ino = ?1) AS current "
+        "FROM version WHERE ino = ?1 "
+        "UNION ALL SELECT root, size, time, mtime, commit_dev, 0 FROM history WHERE ino = ?1) v "
+        "LEFT JOIN device d ON d.dev = v.commit_dev "
+        "LEFT JOIN object b ON b.root = v.root AND b.size = v.size "
+        "ORDER BY v.current DESC, v.time DESC");
+    find << file;
+    std::vector<VersionInfo> versions;
+    while (find.Step()) {
+      VersionInfo info;
+      info.id = {find.Fixed<std::array<std::uint8_t, 32>>(0), find.Unsigned(1)};
+      info.time_ns = find.Int(2);
+      info.mtime_ns = find.Int(3);
+      info.host = find.String(4);
+      info.current = find.Int(5) != 0;
+      info.present = find.Int(6) != 0;
+      versions.push_back(std::move(info));
+    }
+    return versions;
+  });
+}
+
+}  // namespace btfc::index

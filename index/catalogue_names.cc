@@ -1,0 +1,183 @@
+// Local operations on names: make, link, remove.
+#include "index/catalogue_impl.h"
+#include "index/operations.h"
+
+namespace btfc::index {
+
+Result<Ino> FolderFor(Session& session, Ino folder) {
+  Reader reader(session.tables().db());
+  return reader.Folder(folder);
+}
+
+Result<Link> ShownLink(Session& session, const Spot& spot) {
+  if (spot.name.size() > kNameMax) return Errno(ENAMETOOLONG);
+  for (auto& link : session.tables().LinksAt(spot)) {
+    if ((link.state & kShown) != 0) return std::move(link);
+  }
+  return Errno(ENOENT);
+}
+
+bool IsShown(Session& session, const Spot& spot) {
+  auto find =
+      session.tables().db().Prepare("SELECT 1 FROM place WHERE up = ? AND name = ? AND state & 8");
+  find << spot.folder << spot.name;
+  return find.Step();
+}
+
+Result<Node> NodeOf(Session& session, Ino ino) { return Reader(session.tables().db()).Get(ino); }
+
+Removed RemovedOf(Session& session, Ino ino) {
+  const InodeBrief inode = session.tables().Brief(ino);
+  return {.ino = ino,
+          .kind = inode.kind.value_or(Kind::kFile),
+          .nlink = static_cast<std::uint32_t>(inode.nlink)};
+}
+
+Dot DotFor(Session& session, const InodeBrief& inode) {
+  return inode.pending ? Dot{} : session.NextDot();
+}
+
+Result<void> CheckAttributes(const AttributesRow& row) {
+  if (row.mode > 07777) return Errno(EINVAL);
+  if (row.owner.user.size() > kOwnerNameMax || row.owner.group.size() > kOwnerNameMax) {
+    return Errno(EINVAL);
+  }
+  if (row.acl_access.size() > kAclMax || row.acl_default.size() > kAclMax) return Errno(E2BIG);
+  return Ok();
+}
+
+namespace {
+
+Result<void> CheckNew(const NewNode& node) {
+  AttributesRow attributes;
+  attributes.mode = node.mode;
+  attributes.owner = node.owner;
+  attributes.acl_access = node.acl_access;
+  attributes.acl_default = node.acl_default;
+  BOOST_OUTCOME_TRYV(CheckAttributes(attributes));
+  if (node.kind < Kind::kFile || node.kind > Kind::kBlockDevice) return Errno(EINVAL);
+  if (node.kind != Kind::kSymlink) return Ok();
+  if (node.target.empty()) return Errno(ENOENT);
+  if (node.target.size() > kTargetMax) return Errno(ENAMETOOLONG);
+  if (node.target.find('\0') != node.target.npos) return Errno(EINVAL);
+  return Ok();
+}
+
+bool IsEmpty(Session& session, Ino folder) {
+  auto find =
+      session.tables().db().Prepare("SELECT 1 FROM place WHERE up = ? AND state & 8 LIMIT 1");
+  find << folder;
+  return !find.Step();
+}
+
+// The spot that (parent, name) means, free or taken.
+Result<Spot> SpotFor(Session& session, Ino parent, std::string_view name) {
+  BOOST_OUTCOME_TRYV(CheckName(name));
+  BOOST_OUTCOME_TRYA(folder, FolderFor(session, parent));
+  return Spot{folder, std::string(name)};
+}
+
+}  // namespace
+
+Ino MakeAt(Session& session, const Spot& spot, const NewNode& node) {
+  Tables& tables = session.tables();
+  const Stamp stamp = session.Now();
+  const bool pending = node.kind == Kind::kFile;  // until its first content
+  const auto stamped = [&](auto row) {
+    row.stamp = stamp;
+    if (!pending) row.dot = session.NextDot();
+    return row;
+  };
+  const auto id = session.NewId<InodeId>();
+  InodeRow inode;
+  inode.ino = tables.InoOf(id);
+  inode.kind = node.kind;
+  if (node.kind == Kind::kSymlink) inode.target = node.target;
+  if (node.kind == Kind::kCharDevice || node.kind == Kind::kBlockDevice) inode.rdev = node.rdev;
+  if (!pending) session.PublishRemovalsAt(spot);
+  session.Merge(stamped(inode), pending);
+  AttributesRow attributes;
+  attributes.ino = inode.ino;
+  attributes.mode = node.mode;
+  attributes.owner = node.owner;
+  attributes.acl_access = node.acl_access;
+  attributes.acl_default = node.acl_default;
+  session.Merge(stamped(attributes));
+  PlaceRow place;
+  place.link =
+      tables.LinkOf(node.kind == Kind::kFolder ? LinkId{id.bytes} : session.NewId<LinkId>());
+  place.ino = inode.ino;
+  place.spot = spot;
+  session.Merge(stamped(place));
+  return inode.ino;
+}
+
+Result<Node> Catalogue::Make(Ino parent, std::string_view name, const NewNode& node) {
+  return impl_->Write([&](Session& session) -> Result<Node> {
+    BOOST_OUTCOME_TRYV(CheckNew(node));
+    BOOST_OUTCOME_TRYA(spot, SpotFor(session, parent, name));
+    if (IsShown(session, spot)) return Errno(EEXIST);
+    return NodeOf(session, MakeAt(session, spot, node));
+  });
+}
+
+Result<Node> Catalogue::Link(Ino ino, Ino parent, std::string_view name) {
+  return impl_->Write([&](Session& session) -> Result<Node> {
+    BOOST_OUTCOME_TRYA(spot, SpotFor(session, parent, name));
+    BOOST_OUTCOME_TRYA(node, NodeOf(session, ino));
+    if (node.kind == Kind::kFolder) return Errno(EPERM);
+    if (node.nlink == 0) return Errno(ENOENT);
+    if (IsShown(session, spot)) return Errno(EEXIST);
+    const InodeBrief inode = session.tables().Brief(ino);
+    if (!inode.pending) session.PublishRemovalsAt(spot);
+    PlaceRow place;
+    place.link = session.tables().LinkOf(session.NewId<LinkId>());
+    place.ino = ino;
+    place.spot = spot;
+    place.stamp = session.Now();
+    place.dot = DotFor(session, inode);
+    session.Merge(std::move(place));
+    return NodeOf(session, ino);
+  });
+}
+
+Result<Removed> Catalogue::Unlink(Ino parent, std::string_view name) {
+  return impl_->Write([&](Session& session) -> Result<Removed> {
+    BOOST_OUTCOME_TRYA(spot, SpotFor(session, parent, name));
+    BOOST_OUTCOME_TRYA(link, ShownLink(session, spot));
+    if (session.tables().Brief(link.ino).kind == Kind::kFolder) return Errno(EISDIR);
+    session.Unlink(link);
+    return RemovedOf(session, link.ino);
+  });
+}
+
+Result<Removed> Catalogue::RemoveFolder(Ino parent, std::string_view name) {
+  return impl_->Write([&](Session& session) -> Result<Removed> {
+    BOOST_OUTCOME_TRYA(spot, SpotFor(session, parent, name));
+    BOOST_OUTCOME_TRYA(link, ShownLink(session, spot));
+    if (session.tables().Brief(link.ino).kind != Kind::kFolder) return Errno(ENOTDIR);
+    if (!IsEmpty(session, link.ino)) return Errno(ENOTEMPTY);
+    session.PublishRemovalsIn(link.ino);
+    session.Unlink(link);
+    return RemovedOf(session, link.ino);
+  });
+}
+
+Result<void> Catalogue::Forget(Ino ino) {
+  return impl_->Write([&](Session& session) -> Result<void> {
+    auto find = session.tables().db().Prepare(
+        "SELECT pending FROM inode WHERE ino = ? AND nlink = 0 AND live_links = 0");
+    find << ino;
+    if (!find.Step()) return Ok();
+    if (find.Int(0) != 0) {
+      session.DropPending(ino);
+      return Ok();
+    }
+    auto drop = session.tables().db().Prepare("DELETE FROM dirty WHERE ino = ?");
+    drop << ino;
+    drop.Run();
+    return Ok();
+  });
+}
+
+}  // namespace btfc::index

@@ -1,0 +1,78 @@
+// Which objects are here, which are needed, which are not.
+#include "index/catalogue_impl.h"
+
+namespace btfc::index {
+namespace {
+
+ContentId ReadContent(const Statement& row) {
+  return {row.Fixed<std::array<std::uint8_t, 32>>(0), row.Unsigned(1)};
+}
+
+}  // namespace
+
+Result<void> Catalogue::SetPresent(const ContentId& id, bool present) {
+  return impl_->Write([&](Session& session) -> Result<void> {
+    auto put = session.tables().db().Prepare(
+        "INSERT INTO object (root, size, present) VALUES (?1, ?2, ?3) "
+        "ON CONFLICT (root, size) DO UPDATE SET present = ?3");
+    put << id.root << id.size << present;
+    put.Run();
+    session.NoteObject(id);
+    return Ok();
+  });
+}
+
+Result<std::vector<ContentId>> Catalogue::Missing(const std::optional<ContentId>& after,
+                                                  std::size_t limit) {
+  return impl_->Read([&](Reader& reader) -> Result<std::vector<ContentId>> {
+    const ContentId from = after.value_or(ContentId{});
+    auto find = reader.db().Prepare(
+        "SELECT root, size FROM object WHERE needed = 1 AND present = 0 AND (root, size) > (?, ?) "
+        "ORDER BY root, size LIMIT ?");
+    find << from.root << from.size << static_cast<std::uint64_t>(limit);
+    std::vector<ContentId> ids;
+    while (find.Step()) ids.push_back(ReadContent(find));
+    return ids;
+  });
+}
+
+Result<std::optional<ContentId>> Catalogue::PreviousObject(const ContentId& id) {
+  return impl_->Read([&](Reader& reader) -> Result<std::optional<ContentId>> {
+    auto find = reader.db().Prepare(
+        "SELECT h.root, h.size FROM version v JOIN inode i ON i.head = v.version "
+        "JOIN history h ON h.ino = v.ino "
+        "JOIN object b ON b.root = h.root AND b.size = h.size AND b.present = 1 "
+        "WHERE v.root = ?1 AND v.size = ?2 AND v.size > 16384 AND h.size > 16384 "
+        "AND (h.root, h.size) <> (?1, ?2) ORDER BY h.time DESC LIMIT 1");
+    find << id.root << id.size;
+    if (!find.Step()) return std::optional<ContentId>();
+    return std::optional<ContentId>(ReadContent(find));
+  });
+}
+
+Result<std::uint64_t> Catalogue::Users(const ContentId& id, std::optional<Ino> except) {
+  return impl_->Read([&](Reader& reader) -> Result<std::uint64_t> {
+    auto find = reader.db().Prepare(
+        "SELECT count(*) FROM ("
+        "SELECT ino FROM version WHERE root = ?1 AND size = ?2 AND size > 16384 "
+        "UNION SELECT ino FROM history WHERE root = ?1 AND size = ?2 AND size > 16384) u "
+        "JOIN inode i ON i.ino = u.ino WHERE (i.live_links > 0 OR i.nlink > 0) AND i.ino <> ?3");
+    find << id.root << id.size << except.value_or(0);
+    find.Step();
+    return find.Unsigned(0);
+  });
+}
+
+Result<std::vector<ContentId>> Catalogue::Unused(std::size_t limit) {
+  return impl_->Read([&](Reader& reader) -> Result<std::vector<ContentId>> {
+    auto find = reader.db().Prepare(
+        "SELECT root, size FROM object WHERE present = 1 AND needed = 0 AND kept = 0 "
+        "ORDER BY root, size LIMIT ?");
+    find << static_cast<std::uint64_t>(limit);
+    std::vector<ContentId> ids;
+    while (find.Step()) ids.push_back(ReadContent(find));
+    return ids;
+  });
+}
+
+}  // namespace btfc::index

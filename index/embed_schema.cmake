@@ -1,0 +1,12 @@
+# Writes OUTPUT, a C++ source with the contents of the SQL files in FOLDER, in the order of names.
+file(GLOB scripts ${FOLDER}/*.sql)
+list(SORT scripts)
+set(source "// Made from schema/*.sql.\n#include \"index/schema.h\"\n\nnamespace btfc::index {\n\n")
+string(APPEND source "const std::vector<std::string_view>& SchemaScripts() {\n")
+string(APPEND source "  static const std::vector<std::string_view> scripts = {\n")
+foreach(script ${scripts})
+  file(READ ${script} text)
+  string(APPEND source "R\"btfc_sql(${text})btfc_sql\",\n")
+endforeach()
+string(APPEND source "  };\n  return scripts;\n}\n\n}  // namespace btfc::index\n")
+file(WRITE ${OUTPUT} "${source}")

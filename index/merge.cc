@@ -1,0 +1,250 @@
+// Rows join into the tables. Every join is commutative, associative and idempotent: the order in
+// which deltas come does not matter. See tests/model/replication.py, Host.merge.
+#include <algorithm>
+#include <tuple>
+
+#include "index/session.h"
+#include "index/summaries.h"
+
+namespace btfc::index {
+namespace {
+
+bool Beats(const RowHead& row, const RowHead& held) {
+  return std::tie(row.stamp, row.dot) > std::tie(held.stamp, held.dot);
+}
+
+auto ContentKey(const VersionRow& row) { return std::tie(row.content, row.mtime_ns); }
+
+}  // namespace
+
+void Session::Merge(DeviceRow row) {
+  const auto held = tables_.GetDevice(row.device);
+  if (held && !Beats(row, *held)) return;
+  tables_.PutDevice(row);
+}
+
+void Session::Merge(InodeRow row, bool pending) {
+  const auto held = tables_.GetInode(row.ino);
+  if (held && !Beats(row, *held)) return;
+  tables_.PutInode(row, pending);
+  if (held && held->kind == row.kind) return;
+  // Its links and, for a folder, its entries may have come before it.
+  if (row.kind == Kind::kFile) RefreshHead(row.ino);
+  RefreshLinksOf(row.ino);
+  if (row.kind == Kind::kFolder) RefreshLinksIn(row.ino);
+}
+
+void Session::Merge(AttributesRow row) {
+  const auto held = tables_.GetAttributes(row.ino);
+  if (held && !Beats(row, *held)) return;
+  tables_.PutAttributes(row);
+  if (held) NoteAttributes(row.ino);
+}
+
+void Session::Merge(RegisterRow row) {
+  const auto held = tables_.GetRegister(row.ino, row.name);
+  if (held && !Beats(row, *held)) return;
+  tables_.PutRegister(row);
+  if (row.name == kMtimeRegister) {
+    auto set = tables_.db().Prepare("UPDATE inode SET set_time = ? WHERE ino = ?");
+    set << row.stamp.time_ns << row.ino;
+    set.Run();
+    const auto heads = Heads(row.ino);
+    RefreshMtime(tables_.Brief(row.ino), heads.empty() ? nullptr : &heads.front());
+  }
+  NoteAttributes(row.ino);
+}
+
+void Session::Merge(PlaceRow row) {
+  auto held = tables_.GetLink(row.link);
+  if (held && !Beats(row, *held)) return;
+  const Spot to{Follow(row.spot.folder), row.spot.name};
+  TouchSpot(to);
+  if (held && held->up != 0) TouchSpot({held->up, held->spot.name});
+  if (held && held->ino != row.ino) {
+    // No host of ours lets a link lead elsewhere; if one does, the figures still have to be right.
+    Link gone = *held;
+    gone.state = 0;
+    gone.up = 0;
+    Count(*held, gone, tables_.Brief(held->ino));
+    tables_.PutDerived(gone, false);
+  }
+  tables_.PutPlace(row);
+  if (!held || held->ino != row.ino) JoinEarlyRemoval(row.link, row.ino);
+  Touched(row.ino, row.stamp.time_ns);
+  RefreshLink(row.link, held.has_value());
+  if (held && held->up != 0) ChangedFolder(held->up, row.stamp.time_ns);
+  ChangedFolder(to.folder, row.stamp.time_ns);
+  if (!held) RefreshLinksIn(row.ino);  // a folder: entries that came before their folder
+}
+
+// The link's removal came before its place: only now is it known whose versions it saw.
+void Session::JoinEarlyRemoval(LinkNo link, Ino ino) {
+  const auto removal = tables_.GetRemoval(link);
+  if (!removal || removal->context.empty()) return;
+  tables_.PutRemovedContext(ino, Join(tables_.RemovedContext(ino), removal->context));
+  RefreshHead(ino);
+}
+
+void Session::Merge(RemovalRow row) {
+  const auto held = tables_.GetRemoval(row.link);
+  if (held) {
+    // The later seen stamp brings its merged_into; at equal ones the lowest folder.
+    RemovalRow joined = row;
+    if (held->seen != row.seen) {
+      joined.merged_into = held->seen > row.seen ? held->merged_into : row.merged_into;
+      joined.seen = std::max(held->seen, row.seen);
+    } else if (held->merged_into != 0 &&
+               (row.merged_into == 0 ||
+                tables_.IdOfInode(held->merged_into) < tables_.IdOfInode(row.merged_into))) {
+      joined.merged_into = held->merged_into;
+    }
+    joined.context = Join(held->context, row.context);
+    const auto same = [&joined](const Removal& side) {
+      return side.seen == joined.seen && side.context == joined.context &&
+             side.merged_into == joined.merged_into;
+    };
+    if (same(*held) && same(row)) {
+      if (row.dot <= held->dot) return;
+    } else if (same(*held)) {
+      return;
+    } else if (!same(row)) {
+      joined.dot = NextDot();
+      joined.time_ns = std::max(held->time_ns, row.time_ns);
+      joined.extra = std::max(held->extra, row.extra);
+      row = joined;
+    }
+  }
+  tables_.PutRemoval(row);
+  const auto link = tables_.GetLink(row.link);
+  if (!link) return;
+  auto removed = tables_.RemovedContext(link->ino);
+  if (!Covers(removed, row.context)) {
+    JoinInto(removed, row.context);
+    tables_.PutRemovedContext(link->ino, removed);
+    RefreshHead(link->ino);
+  }
+  Touched(link->ino, row.time_ns);
+  RefreshLink(row.link);
+  if (link->up != 0) ChangedFolder(link->up, row.time_ns);
+}
+
+void Session::Merge(VersionRow row) {
+  const auto versions = tables_.Versions(row.ino);
+  const auto held = std::find_if(versions.begin(), versions.end(), [&row](const auto& version) {
+    return version.commit == row.commit;
+  });
+  if (held == versions.end()) return MergeIntoVersions(std::move(row));
+  const Summary context = Join(held->context, row.context);
+  const bool same_content = ContentKey(*held) == ContentKey(row);
+  const bool same_as_held = context == held->context;
+  const bool same_as_row = context == row.context;
+  if (!same_content) {
+    // One commit with two contents: no host of ours writes that. All choose alike.
+    if (ContentKey(row) > ContentKey(*held)) {
+      NoteObject(held->content);
+      NoteBefore(row.ino, tables_.Brief(row.ino));
+      tables_.DropVersion(held->version);
+      MergeIntoVersions(std::move(row));
+    }
+    return;
+  }
+  if (same_as_held && same_as_row) {
+    if (row.dot <= held->dot) return;
+  } else if (same_as_held) {
+    return;
+  } else if (!same_as_row) {
+    row.dot = NextDot();
+    row.extra = std::max(held->extra, row.extra);
+  }
+  row.context = context;
+  MergeIntoVersions(std::move(row));
+}
+
+// A version covered by another's context is no head any more, and what it covered passes to the
+// one that covers it (a repair may have widened it).
+void Session::MergeIntoVersions(VersionRow row) {
+  const Ino ino = row.ino;
+  const auto versions = tables_.Versions(ino);
+  bool covered = false;
+  for (const auto& other : versions) {
+    if (other.commit == row.commit || !Covers(other.context, row.commit)) continue;
+    covered = true;
+    Widen(other, row.context);
+  }
+  if (covered) {
+    Archive(row, row.inline_bytes);
+    return RefreshHead(ino);
+  }
+  const HeldVersion* held = nullptr;
+  Summary context = row.context;
+  for (const auto& other : versions) {
+    if (other.commit == row.commit) {
+      held = &other;
+    } else if (Covers(row.context, other.commit)) {
+      JoinInto(context, other.context);
+      ToHistory(other);
+    }
+  }
+  if (context != row.context) {
+    row.context = context;
+    row.dot = NextDot();
+  }
+  if (held != nullptr) {
+    tables_.UpdateVersion(held->version, row);
+  } else {
+    tables_.InsertVersion(row);
+    NoteObject(row.content);
+  }
+  Touched(ino, row.stamp.time_ns);
+  RefreshHead(ino);
+}
+
+void Session::Widen(const HeldVersion& held, const Summary& context) {
+  const Summary joined = Join(held.context, context);
+  if (joined == held.context) return;
+  VersionRow row = held;
+  row.context = joined;
+  row.dot = NextDot();
+  Merge(std::move(row));
+}
+
+void Session::ToHistory(const HeldVersion& held) {
+  NoteBefore(held.ino, tables_.Brief(held.ino));
+  Archive(held, tables_.InlineOf(held.version));
+  tables_.DropVersion(held.version);
+}
+
+void Session::Archive(const VersionRow& row, const std::string& inline_bytes) {
+  NoteObject(row.content);
+  if (context_.kept_versions == 0) return;
+  auto insert = tables_.db().Prepare(
+      "INSERT OR IGNORE INTO history (ino, commit_dev, commit_n, root, size, mtime, time, dev, "
+      "inline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  insert << row.ino;
+  tables_.Bind(insert, row.commit);
+  insert << row.content.root << row.content.size << row.mtime_ns << row.stamp.time_ns
+         << tables_.devices().NumberOf(tables_.db(), row.stamp.device);
+  if (inline_bytes.empty()) {
+    insert << nullptr;
+  } else {
+    insert << inline_bytes;
+  }
+  insert.Run();
+  auto old = tables_.db().Prepare(
+      "SELECT version, root, size FROM history WHERE ino = ? ORDER BY time DESC, version DESC "
+      "LIMIT -1 OFFSET ?");
+  old << row.ino << static_cast<std::uint64_t>(context_.kept_versions);
+  std::vector<VersionNo> drop;
+  while (old.Step()) {
+    NoteObject({old.Fixed<std::array<std::uint8_t, 32>>(1), old.Unsigned(2)});
+    drop.push_back(old.Int(0));
+  }
+  for (const VersionNo version : drop) {
+    auto remove = tables_.db().Prepare("DELETE FROM history WHERE version = ?");
+    remove << version;
+    remove.Run();
+  }
+}
+
+}  // namespace btfc::index

@@ -1,0 +1,140 @@
+// A file's rows stay this host's own until its first content is committed; then it, its names and
+// the removals of what its names replaced get their dots in one transaction, so that others see an
+// editor's save in one step.
+#include "index/session.h"
+#include "index/summaries.h"
+
+namespace btfc::index {
+
+void Session::Unlink(const Link& link, Ino waiting) {
+  const InodeBrief inode = tables_.Brief(link.ino);
+  const bool last = inode.nlink == 1;
+  if (last) {
+    // A removal by this host's own user: what is still being written to it is never committed.
+    auto orphan = tables_.db().Prepare("UPDATE dirty SET orphan = 1 WHERE ino = ?");
+    orphan << link.ino;
+    orphan.Run();
+  }
+  if (link.dot.n == 0) {
+    TouchSpot({link.up, link.spot.name});
+    Link gone = link;
+    gone.state = 0;
+    gone.up = 0;
+    Count(link, gone, inode);
+    tables_.DropPlace(link.link);
+    ChangedFolder(link.up, context_.now_ns);
+    if (!last) return;
+    if (waiting == 0) return PublishRemovalsOf(link.ino);
+    // Replaced by another file that waits: what this one had replaced goes with that one.
+    auto pass = tables_.db().Prepare("UPDATE OR REPLACE pending_removal SET ino = ? WHERE ino = ?");
+    pass << waiting << link.ino;
+    pass.Run();
+    return;
+  }
+  RemovalRow row;
+  row.link = link.link;
+  row.seen = link.stamp;
+  row.time_ns = context_.now_ns;
+  if (last) row.context = SeenContext(link.ino);
+  if (waiting == 0) {
+    row.dot = NextDot();
+    return Merge(std::move(row));
+  }
+  auto put = tables_.db().Prepare(
+      "INSERT OR REPLACE INTO pending_removal (link, ino, seen_time, seen_dev, seen_life, "
+      "seen_sub, "
+      "context, time) VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
+  put << row.link << waiting;
+  tables_.Bind(put, row.seen);
+  put << tables_.devices().Encode(tables_.db(), row.context) << row.time_ns;
+  put.Run();
+  RefreshLink(link.link);
+  if (link.up != 0) ChangedFolder(link.up, row.time_ns);
+}
+
+void Session::PublishRemoval(LinkNo link, Ino waiting) {
+  RemovalRow row;
+  {
+    auto find = tables_.db().Prepare(
+        "SELECT seen_time, seen_dev, seen_life, seen_sub, context, time FROM pending_removal "
+        "WHERE link = ? AND ino = ?");
+    find << link << waiting;
+    if (!find.Step()) return;
+    row.link = link;
+    row.seen = tables_.ReadStamp(find, 0);
+    row.context = tables_.devices().Decode(find.Bytes(4));
+    row.time_ns = find.Int(5);
+  }
+  auto drop = tables_.db().Prepare("DELETE FROM pending_removal WHERE link = ? AND ino = ?");
+  drop << link << waiting;
+  drop.Run();
+  row.dot = NextDot();
+  Merge(std::move(row));
+  RefreshLink(link);  // also if the merge had nothing new
+}
+
+void Session::PublishRemovalsOf(Ino waiting) {
+  std::vector<LinkNo> links;
+  auto find = tables_.db().Prepare("SELECT link FROM pending_removal WHERE ino = ?");
+  find << waiting;
+  while (find.Step()) links.push_back(find.Int(0));
+  for (const LinkNo link : links) PublishRemoval(link, waiting);
+}
+
+void Session::PublishRemovalsAt(const Spot& spot) {
+  auto find = tables_.db().Prepare(
+      "SELECT r.link, r.ino FROM pending_removal r JOIN place p ON p.link = r.link "
+      "WHERE p.up = ? AND p.name = ?");
+  find << spot.folder << spot.name;
+  PublishFound(find);
+}
+
+void Session::PublishRemovalsIn(Ino folder) {
+  auto find = tables_.db().Prepare(
+      "SELECT r.link, r.ino FROM pending_removal r JOIN place p ON p.link = r.link "
+      "WHERE p.up = ?");
+  find << folder;
+  PublishFound(find);
+}
+
+void Session::PublishFound(Statement& find) {
+  std::vector<std::pair<LinkNo, Ino>> found;
+  while (find.Step()) found.emplace_back(find.Int(0), find.Unsigned(1));
+  for (const auto& [link, waiting] : found) PublishRemoval(link, waiting);
+}
+
+void Session::Publish(Ino file) {
+  auto inode = tables_.GetInode(file);
+  if (!inode) throw StorageFailure(Error::kCorrupt, "a file to be published has no row");
+  inode->dot = NextDot();
+  tables_.PutInode(*inode, false);
+  if (auto attributes = tables_.GetAttributes(file)) {
+    attributes->dot = NextDot();
+    tables_.PutAttributes(*attributes);
+  }
+  for (auto& row : tables_.GetRegisters(file)) {
+    row.dot = NextDot();
+    tables_.PutRegister(row);
+  }
+  PublishRemovalsOf(file);
+  for (const LinkNo no : tables_.LinksOf(file)) {
+    auto link = tables_.GetLink(no);
+    PublishRemovalsAt({link->up, link->spot.name});
+    PlaceRow row = *link;
+    row.dot = NextDot();
+    tables_.PutPlace(row);
+    RefreshLink(no);
+  }
+}
+
+void Session::DropPending(Ino file) {
+  PublishRemovalsOf(file);
+  for (const char* sql : {"DELETE FROM attr WHERE ino = ?", "DELETE FROM dirty WHERE ino = ?",
+                          "DELETE FROM inode WHERE ino = ?"}) {
+    auto drop = tables_.db().Prepare(sql);
+    drop << file;
+    drop.Run();
+  }
+}
+
+}  // namespace btfc::index

@@ -1,0 +1,166 @@
+-- The catalogue of one host. Replicated rows carry a stamp (which write of a register is the later
+-- one) and a dot (dot_dev, dot_n: who wrote the row as its how manieth). A row without a dot is
+-- only this host's so far: it belongs to a file whose first content is not committed. Columns
+-- under "derived" follow from the rows and are kept right by the code that merges.
+
+-- What this cache is. Keys: cluster, self (dev), node_key, incarnation, machine, boot, file, clean.
+CREATE TABLE meta (
+  key   TEXT PRIMARY KEY,
+  value
+) WITHOUT ROWID;
+
+-- Devices by their short local number, which stamps, dots and contexts use in this file.
+CREATE TABLE device (
+  dev   INTEGER PRIMARY KEY,
+  id    BLOB NOT NULL UNIQUE,
+  known INTEGER NOT NULL DEFAULT 0,            -- the summary: highest number known here
+  name  BLOB, key BLOB, role INTEGER,          -- the device's row, if it has come
+  time INTEGER, stamp_dev INTEGER, life INTEGER, sub INTEGER,
+  dot_dev INTEGER, dot_n INTEGER, extra BLOB
+);
+CREATE INDEX device_dot ON device (dot_dev, dot_n) WHERE dot_dev IS NOT NULL;
+
+-- Owners are few: files point to them.
+CREATE TABLE owner (
+  owner INTEGER PRIMARY KEY,
+  uid   INTEGER NOT NULL, gid INTEGER NOT NULL,
+  user  BLOB NOT NULL, grp BLOB NOT NULL,
+  flags INTEGER NOT NULL,                      -- 1: uid is the mounter, 2: gid is the mounter's
+  UNIQUE (uid, gid, user, grp, flags)
+);
+
+-- Row "inode" and, from mode on, the main register of row "attr". kind is NULL while other rows
+-- name an inode whose own row has not come.
+CREATE TABLE inode (
+  ino    INTEGER PRIMARY KEY AUTOINCREMENT,    -- st_ino; never used twice
+  id     BLOB NOT NULL UNIQUE,
+  kind   INTEGER, target BLOB, rdev INTEGER NOT NULL DEFAULT 0,
+  time INTEGER, dev INTEGER, life INTEGER, sub INTEGER,
+  dot_dev INTEGER, dot_n INTEGER, extra BLOB,
+  mode   INTEGER, owner INTEGER, acl_access BLOB, acl_default BLOB,
+  a_time INTEGER, a_dev INTEGER, a_life INTEGER, a_sub INTEGER,
+  a_dot_dev INTEGER, a_dot_n INTEGER, a_extra BLOB,
+  -- local
+  pending INTEGER NOT NULL DEFAULT 0,          -- not published: no first content yet
+  atime   INTEGER NOT NULL DEFAULT 0,          -- ns; 0: as mtime
+  -- derived
+  live_links INTEGER NOT NULL DEFAULT 0,       -- links that all hosts see
+  nlink      INTEGER NOT NULL DEFAULT 0,       -- links that this host's users see
+  subfolders INTEGER NOT NULL DEFAULT 0,
+  head       INTEGER,                          -- version: the best one
+  undeleted  INTEGER NOT NULL DEFAULT 0,       -- some version is not covered by `removed`
+  removed    BLOB,                             -- contexts of all removals of its links, joined
+  changed    INTEGER NOT NULL DEFAULT 0,       -- folders: when an entry came or went, ns
+  set_time   INTEGER NOT NULL DEFAULT 0,       -- stamp time of the mtime register
+  mtime      INTEGER NOT NULL DEFAULT 0,
+  ctime      INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX inode_dot ON inode (dot_dev, dot_n) WHERE dot_dev IS NOT NULL;
+CREATE INDEX inode_attr_dot ON inode (a_dot_dev, a_dot_n) WHERE a_dot_dev IS NOT NULL;
+CREATE INDEX inode_pending ON inode (pending) WHERE pending = 1;
+
+-- The other registers of row "attr": "m" the mtime that somebody set, "x" + name an xattr.
+CREATE TABLE attr (
+  ino   INTEGER NOT NULL,
+  name  BLOB NOT NULL,
+  value BLOB,                                  -- NULL: removed
+  time INTEGER, dev INTEGER, life INTEGER, sub INTEGER,
+  dot_dev INTEGER, dot_n INTEGER, extra BLOB,
+  PRIMARY KEY (ino, name)
+) WITHOUT ROWID;
+CREATE INDEX attr_dot ON attr (dot_dev, dot_n) WHERE dot_dev IS NOT NULL;
+
+-- Row "place": where a link is. ino is NULL while only a removal of the link has come.
+CREATE TABLE place (
+  link   INTEGER PRIMARY KEY,                  -- the cookie of a folder listing
+  id     BLOB NOT NULL UNIQUE,
+  ino    INTEGER, parent INTEGER, name BLOB,
+  prev_parent INTEGER, prev_name BLOB,
+  time INTEGER, dev INTEGER, life INTEGER, sub INTEGER,
+  dot_dev INTEGER, dot_n INTEGER, extra BLOB,
+  -- derived
+  up     INTEGER,                              -- parent after folder merges; NULL: not alive
+  state  INTEGER NOT NULL DEFAULT 0,           -- bits: 1 alive, 2 live, 4 ours, 8 shown (see link.h)
+  merged INTEGER,                              -- folders: merged_into of the removal
+  conflict INTEGER                             -- 1: shown, and the name is a conflict name
+);
+CREATE INDEX place_dot ON place (dot_dev, dot_n) WHERE dot_dev IS NOT NULL;
+CREATE INDEX place_ino ON place (ino) WHERE ino IS NOT NULL;
+CREATE INDEX place_name ON place (up, name) WHERE up IS NOT NULL;
+CREATE INDEX place_list ON place (up) WHERE up IS NOT NULL;
+CREATE INDEX place_conflict ON place (conflict) WHERE conflict IS NOT NULL;
+
+-- Row "version". Only those that no other one covers.
+CREATE TABLE version (
+  version INTEGER PRIMARY KEY,
+  ino     INTEGER NOT NULL,
+  commit_dev INTEGER NOT NULL, commit_n INTEGER NOT NULL,
+  root BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
+  context BLOB NOT NULL,
+  time INTEGER, dev INTEGER, life INTEGER, sub INTEGER,
+  dot_dev INTEGER, dot_n INTEGER, extra BLOB,
+  inline BLOB                                  -- the bytes, up to 16 KiB; last, so that others skip it
+);
+CREATE INDEX version_ino ON version (ino);
+CREATE INDEX version_dot ON version (dot_dev, dot_n) WHERE dot_dev IS NOT NULL;
+CREATE INDEX version_object ON version (root, size) WHERE size > 16384;
+
+-- Versions that were covered, as far as they are kept. Local.
+CREATE TABLE history (
+  version INTEGER PRIMARY KEY,
+  ino     INTEGER NOT NULL,
+  commit_dev INTEGER NOT NULL, commit_n INTEGER NOT NULL,
+  root BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
+  time INTEGER NOT NULL, dev INTEGER NOT NULL,
+  inline BLOB
+);
+CREATE UNIQUE INDEX history_ino ON history (ino, commit_dev, commit_n);
+CREATE INDEX history_object ON history (root, size) WHERE size > 16384;
+
+-- Objects that this host has or needs. needed and kept are derived.
+CREATE TABLE object (
+  root BLOB NOT NULL, size INTEGER NOT NULL,
+  present INTEGER NOT NULL DEFAULT 0,
+  needed  INTEGER NOT NULL DEFAULT 0,          -- the current version of a file that has a name
+  kept    INTEGER NOT NULL DEFAULT 0,          -- an earlier version of one
+  PRIMARY KEY (root, size)
+) WITHOUT ROWID;
+CREATE INDEX object_missing ON object (root, size) WHERE needed = 1 AND present = 0;
+CREATE INDEX object_unused ON object (root, size) WHERE present = 1 AND needed = 0 AND kept = 0;
+
+-- Row "removal" of a link.
+CREATE TABLE removal (
+  link INTEGER PRIMARY KEY,
+  seen_time INTEGER NOT NULL, seen_dev INTEGER NOT NULL,
+  seen_life INTEGER NOT NULL, seen_sub INTEGER NOT NULL,
+  context BLOB NOT NULL,
+  merged  INTEGER,                             -- ino of the folder that took over the children
+  time    INTEGER NOT NULL,                    -- when, ns; for the folder's mtime, decides nothing
+  dot_dev INTEGER, dot_n INTEGER, extra BLOB
+);
+CREATE INDEX removal_dot ON removal (dot_dev, dot_n) WHERE dot_dev IS NOT NULL;
+
+-- Removals that wait for the first content of the file that replaced the link. Local.
+CREATE TABLE pending_removal (
+  link INTEGER NOT NULL,
+  ino  INTEGER NOT NULL,                       -- the file that waits
+  seen_time INTEGER NOT NULL, seen_dev INTEGER NOT NULL,
+  seen_life INTEGER NOT NULL, seen_sub INTEGER NOT NULL,
+  context BLOB NOT NULL, time INTEGER NOT NULL,
+  PRIMARY KEY (link, ino)
+) WITHOUT ROWID;
+CREATE INDEX pending_removal_ino ON pending_removal (ino);
+
+-- Files whose bytes may differ from their last version. Local.
+CREATE TABLE dirty (
+  ino     INTEGER PRIMARY KEY,
+  context BLOB NOT NULL,                       -- what was known when the writing began
+  orphan  INTEGER NOT NULL DEFAULT 0           -- its last name was removed here
+);
+
+-- Rows of kinds that this version does not know, kept for those who do.
+CREATE TABLE other (
+  dot_dev INTEGER NOT NULL, dot_n INTEGER NOT NULL,
+  row BLOB NOT NULL,
+  PRIMARY KEY (dot_dev, dot_n)
+) WITHOUT ROWID;

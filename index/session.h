@@ -1,0 +1,152 @@
+// The working state of one write transaction: what merging touched, and so what has to be derived
+// again, repaired, and told to the mount. The rules of replication are here, in four parts:
+//   merge.cc    rows join into the tables
+//   derive.cc   liveness, folders after merges, names shown, figures of inodes
+//   repair.cc   ordinary rows that make a filesystem of it again
+//   publish.cc  a file's rows, kept back until its first content, get their dots
+// On the thread that writes, inside its transaction.
+#pragma once
+
+#include <functional>
+#include <initializer_list>
+#include <map>
+#include <set>
+#include <unordered_set>
+#include <vector>
+
+#include "index/catalogue.h"
+#include "index/tables.h"
+
+namespace btfc::index {
+
+struct SessionContext {
+  DeviceId self;
+  std::string host_name;
+  std::int64_t now_ns = 0;
+  std::function<std::array<std::uint8_t, 16>()> new_id;
+  std::size_t kept_versions = 0;
+};
+
+class Session {
+ public:
+  Session(Tables& tables, const SessionContext& context, Summary known);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  Tables& tables() { return tables_; }
+  const Summary& known() const { return known_; }
+  const DeviceId& self() const { return context_.self; }
+  std::int64_t now_ns() const { return context_.now_ns; }
+  bool wrote() const { return wrote_; }  // rows that peers do not have
+  std::vector<Change> TakeChanges() { return std::move(changes_); }
+
+  // --- rows of this host
+  Dot NextDot();
+  Stamp Now(std::initializer_list<Stamp> replaced = {});
+  Stamp Now(const std::vector<Stamp>& replaced);
+  template <class IdType>
+  IdType NewId() {
+    return {context_.new_id()};
+  }
+  void TakeIncarnation(const DeviceId& self);  // rows from here on are that device's
+
+  // --- merge.cc: one join each. Rows of this host come the same way as everybody's.
+  void Merge(DeviceRow row);
+  void Merge(InodeRow row, bool pending = false);
+  void Merge(AttributesRow row);
+  void Merge(RegisterRow row);
+  void Merge(PlaceRow row);
+  void Merge(VersionRow row);
+  void Merge(RemovalRow row);
+  void JoinKnown(const Summary& until);
+
+  // --- derive.cc
+  // `moved`: its name or folder changed, even if nothing else will.
+  void RefreshLink(LinkNo link, bool moved = false);
+  void RefreshHead(Ino ino);
+  Ino Follow(Ino folder);                   // through merges of folders
+  std::vector<HeldVersion> Heads(Ino ino);  // best first
+  Summary SeenContext(Ino ino);             // everything known of its versions
+  std::vector<Stamp> VersionStamps(Ino ino);
+  void NoteObject(const ContentId& id);
+  void ChangedFolder(Ino folder, std::int64_t time_ns);
+  void Touched(Ino ino, std::int64_t time_ns);  // ctime
+
+  // --- publish.cc
+  // The link goes, by this host's user. For `waiting`, a file not published yet, that takes its
+  // place, others hear of it when that one is published.
+  void Unlink(const Link& link, Ino waiting = 0);
+  void Publish(Ino file);
+  // A published link takes this name: removals that waited there wait no longer.
+  void PublishRemovalsAt(const Spot& spot);
+  void PublishRemovalsIn(Ino folder);  // the folder is about to go
+  void DropPending(Ino file);          // never published, no name left, nobody holds it
+
+  // --- ends
+  // From here on, what changes is told. Finish begins with it for a local operation, whose own
+  // rows were asked for by the one who waits for it; a remote delta is told from the start.
+  void WatchChanges();
+  // Repairs, then settles what is shown. Call once, before the commit.
+  void Finish();
+
+ private:
+  friend class Repairer;
+
+  // merge.cc
+  void MergeIntoVersions(VersionRow row);
+  void JoinEarlyRemoval(LinkNo link, Ino ino);
+  void Widen(const HeldVersion& held, const Summary& context);
+  void ToHistory(const HeldVersion& held);
+  void Archive(const VersionRow& row, const std::string& inline_bytes);
+
+  // derive.cc
+  bool Usable(Ino folder);
+  bool AliveAfter(const std::optional<Stamp>& seen, const Link& link, const InodeBrief& inode);
+  bool TakenByPending(const Link& link, const InodeBrief& inode);
+  void RefreshLinksOf(Ino ino);
+  void RefreshLinksIn(Ino folder);
+  void Count(const Link& was, const Link& is, const InodeBrief& inode);
+  void RefreshMtime(const InodeBrief& inode, const HeldVersion* head);
+  void NoteObjectsOf(Ino ino);
+  void RefreshObjects();
+  void TouchSpot(const Spot& spot);
+  void SettleSpots();
+  void ShowOne(const Spot& spot, std::vector<Link>& links);
+  void MakeWay(const Link& pending);
+
+  // publish.cc
+  void PublishRemoval(LinkNo link, Ino waiting);
+  void PublishRemovalsOf(Ino waiting);
+  void PublishFound(Statement& find);  // rows (link, ino) of pending_removal
+
+  // change feed
+  void NoteBefore(Ino ino, const InodeBrief& brief);
+  void NoteAttributes(Ino ino);
+  void CollectChanges();
+  Ino ShownAt(const Spot& spot);
+  std::optional<ContentId> ContentOf(Ino ino);
+
+  Tables& tables_;
+  SessionContext context_;
+  Summary known_;
+  Summary known_before_;
+  bool wrote_ = false;
+  bool watching_ = false;
+  Ino first_new_ = ~Ino{0};  // inodes from here on are new with this transaction: nobody shows them
+
+  // What the repairs look at; each repair takes its own set.
+  std::set<Ino> versions_touched_;            // heads or links of these changed
+  std::unordered_set<Ino> folders_to_check_;  // have they live entries and are dead themselves?
+  std::unordered_set<Ino> moved_folders_;     // may be in a cycle now
+  std::set<Spot> collisions_;                 // names to be checked for several links
+  std::set<Spot> spots_;                      // names whose shown link is settled at the end
+
+  std::set<ContentId> objects_;
+  std::map<Spot, Ino> shown_before_;
+  std::map<Ino, std::optional<ContentId>> content_before_;
+  std::set<Ino> attributes_changed_;
+  std::set<Spot> uncovered_;  // a link came to light that a file not yet published had hidden
+  std::vector<Change> changes_;
+};
+
+}  // namespace btfc::index

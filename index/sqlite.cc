@@ -1,0 +1,177 @@
+#include "index/sqlite.h"
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace btfc::index {
+namespace {
+
+constexpr int kBusyTimeoutMs = 10000;  // only a foreign program with the file open makes us wait
+
+std::error_code CodeOf(int sqlite_code, int system_errno) {
+  switch (sqlite_code & 0xff) {
+    case SQLITE_FULL:
+      return Errno(ENOSPC);
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return Error::kCorrupt;
+    case SQLITE_NOMEM:
+      return Errno(ENOMEM);
+    case SQLITE_READONLY:
+      return Errno(EROFS);
+    case SQLITE_CANTOPEN:
+      return system_errno != 0 ? Errno(system_errno) : make_error_code(Error::kStorage);
+    case SQLITE_IOERR:
+      if (system_errno == ENOSPC || system_errno == EDQUOT) return Errno(system_errno);
+      return Error::kStorage;
+    default:
+      return Error::kStorage;
+  }
+}
+
+}  // namespace
+
+Statement::Statement(Statement&& other) noexcept
+    : database_(other.database_),
+      handle_(std::exchange(other.handle_, nullptr)),
+      in_use_(std::exchange(other.in_use_, nullptr)),
+      bound_(other.bound_) {}
+
+Statement::~Statement() {
+  if (handle_ == nullptr) return;
+  if (in_use_ == nullptr) {
+    sqlite3_finalize(handle_);
+    return;
+  }
+  sqlite3_reset(handle_);
+  sqlite3_clear_bindings(handle_);
+  *in_use_ = false;
+}
+
+Statement& Statement::operator<<(std::int64_t value) {
+  if (const int code = sqlite3_bind_int64(handle_, ++bound_, value); code != SQLITE_OK) {
+    database_->Throw(code);
+  }
+  return *this;
+}
+
+Statement& Statement::operator<<(std::nullptr_t) {
+  if (const int code = sqlite3_bind_null(handle_, ++bound_); code != SQLITE_OK) {
+    database_->Throw(code);
+  }
+  return *this;
+}
+
+Statement& Statement::operator<<(std::string_view bytes) {
+  // An empty view may have no address, which SQLite would take for NULL.
+  const char* data = bytes.data() != nullptr ? bytes.data() : "";
+  const int code = sqlite3_bind_blob64(handle_, ++bound_, data, bytes.size(), SQLITE_TRANSIENT);
+  if (code != SQLITE_OK) database_->Throw(code);
+  return *this;
+}
+
+bool Statement::Step() {
+  const int code = sqlite3_step(handle_);
+  if (code == SQLITE_ROW) return true;
+  if (code != SQLITE_DONE) database_->Throw(code);
+  return false;
+}
+
+void Statement::Run() {
+  while (Step()) {
+  }
+}
+
+bool Statement::IsNull(int column) const {
+  return sqlite3_column_type(handle_, column) == SQLITE_NULL;
+}
+
+std::int64_t Statement::Int(int column) const { return sqlite3_column_int64(handle_, column); }
+
+std::string_view Statement::Bytes(int column) const {
+  const auto* data = static_cast<const char*>(sqlite3_column_blob(handle_, column));
+  const auto size = static_cast<std::size_t>(sqlite3_column_bytes(handle_, column));
+  return data == nullptr ? std::string_view() : std::string_view(data, size);
+}
+
+void Statement::Copy(int column, unsigned char* to, std::size_t size) const {
+  const std::string_view bytes = Bytes(column);
+  if (bytes.size() != size) throw StorageFailure(Error::kCorrupt, "a stored id has a wrong length");
+  std::memcpy(to, bytes.data(), size);
+}
+
+Result<std::unique_ptr<Database>> Database::Open(const std::filesystem::path& file, Mode mode) {
+  sqlite3* handle = nullptr;
+  // NOMUTEX: the catalogue sees to it that one thread uses a connection at a time.
+  const int flags =
+      SQLITE_OPEN_NOMUTEX |
+      (mode == Mode::kReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+  const int code = sqlite3_open_v2(file.c_str(), &handle, flags, nullptr);
+  if (code != SQLITE_OK) {
+    const auto error = CodeOf(code, handle != nullptr ? sqlite3_system_errno(handle) : 0);
+    sqlite3_close_v2(handle);
+    return error;
+  }
+  sqlite3_extended_result_codes(handle, 1);
+  sqlite3_busy_timeout(handle, kBusyTimeoutMs);
+  return std::unique_ptr<Database>(new Database(handle));
+}
+
+Database::~Database() {
+  for (auto& [sql, cached] : cache_) sqlite3_finalize(cached->handle);
+  sqlite3_close_v2(handle_);
+}
+
+sqlite3_stmt* Database::Compile(const char* sql, bool lasting) {
+  sqlite3_stmt* handle = nullptr;
+  const unsigned flags = lasting ? SQLITE_PREPARE_PERSISTENT : 0;
+  const int code = sqlite3_prepare_v3(handle_, sql, -1, flags, &handle, nullptr);
+  if (code != SQLITE_OK) Throw(code);
+  return handle;
+}
+
+Statement Database::Prepare(const char* sql) {
+  auto& cached = cache_[sql];
+  if (!cached) {
+    auto fresh = std::make_unique<Cached>();
+    fresh->handle = Compile(sql, true);
+    cached = std::move(fresh);
+  }
+  // The same question asked again while its first answer is still being read.
+  if (cached->in_use) return {*this, Compile(sql, false), nullptr};
+  cached->in_use = true;
+  return {*this, cached->handle, &cached->in_use};
+}
+
+void Database::Execute(const std::string& sql) {
+  const int code = sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr);
+  if (code != SQLITE_OK) Throw(code);
+}
+
+std::int64_t Database::Number(const char* sql) {
+  auto statement = Prepare(sql);
+  return statement.Step() ? statement.Int(0) : 0;
+}
+
+void Database::Throw(int code) {
+  throw StorageFailure(CodeOf(code, sqlite3_system_errno(handle_)),
+                       std::string("index: ") + sqlite3_errmsg(handle_));
+}
+
+Transaction::Transaction(Database& database, Kind kind) : database_(database) {
+  database_.Prepare(kind == Kind::kWrite ? "BEGIN IMMEDIATE" : "BEGIN").Run();
+}
+
+Transaction::~Transaction() {
+  if (!open_) return;
+  // SQLite itself has rolled back after some failures; then this says so, and all is well.
+  sqlite3_exec(database_.handle(), "ROLLBACK", nullptr, nullptr, nullptr);
+}
+
+void Transaction::Commit() {
+  database_.Prepare("COMMIT").Run();
+  open_ = false;
+}
+
+}  // namespace btfc::index

@@ -1,0 +1,495 @@
+#include "index/tables.h"
+
+namespace btfc::index {
+namespace {
+
+constexpr std::uint32_t kMounter = 1, kMounterGroup = 2;  // owner.flags
+
+// What ReadLink reads, in its order.
+#define BTFC_LINK_COLUMNS                                                                       \
+  "link, id, ino, parent, name, prev_parent, prev_name, time, dev, life, sub, dot_dev, dot_n, " \
+  "extra, up, state, merged"
+
+}  // namespace
+
+void Tables::Bind(Statement& statement, const Stamp& stamp) {
+  statement << stamp.time_ns << devices_.NumberOf(db_, stamp.device) << stamp.life << stamp.sub;
+}
+
+void Tables::Bind(Statement& statement, const Dot& dot) {
+  if (dot.n == 0) {
+    statement << nullptr << nullptr;
+  } else {
+    statement << devices_.NumberOf(db_, dot.device) << dot.n;
+  }
+}
+
+void Tables::BindHead(Statement& statement, const RowHead& row) {
+  Bind(statement, row.stamp);
+  Bind(statement, row.dot);
+  if (row.extra.empty()) {
+    statement << nullptr;
+  } else {
+    statement << row.extra;
+  }
+}
+
+Stamp Tables::ReadStamp(const Statement& statement, int column) const {
+  return {statement.Int(column), devices_.IdOf(statement.Int(column + 1)),
+          static_cast<std::uint32_t>(statement.Int(column + 2)),
+          static_cast<std::uint32_t>(statement.Int(column + 3))};
+}
+
+Dot Tables::ReadDot(const Statement& statement, int column) const {
+  if (statement.IsNull(column)) return {};
+  return {devices_.IdOf(statement.Int(column)), statement.Unsigned(column + 1)};
+}
+
+void Tables::ReadHead(const Statement& statement, int column, RowHead& row) const {
+  row.stamp = ReadStamp(statement, column);
+  row.dot = ReadDot(statement, column + 4);
+  row.extra = statement.String(column + 6);
+}
+
+// --- names to numbers
+
+std::optional<Ino> Tables::FindInode(const InodeId& id) {
+  auto find = db_.Prepare("SELECT ino FROM inode WHERE id = ?");
+  find << id;
+  if (!find.Step()) return std::nullopt;
+  return find.Unsigned(0);
+}
+
+Ino Tables::InoOf(const InodeId& id) {
+  if (const auto found = FindInode(id)) return *found;
+  auto insert = db_.Prepare("INSERT INTO inode (id) VALUES (?)");
+  insert << id;
+  insert.Run();
+  return static_cast<Ino>(db_.last_insert_id());
+}
+
+std::optional<LinkNo> Tables::FindLink(const LinkId& id) {
+  auto find = db_.Prepare("SELECT link FROM place WHERE id = ?");
+  find << id;
+  if (!find.Step()) return std::nullopt;
+  return find.Int(0);
+}
+
+LinkNo Tables::LinkOf(const LinkId& id) {
+  if (const auto found = FindLink(id)) return *found;
+  auto insert = db_.Prepare("INSERT INTO place (id) VALUES (?)");
+  insert << id;
+  insert.Run();
+  return db_.last_insert_id();
+}
+
+InodeId Tables::IdOfInode(Ino ino) {
+  auto find = db_.Prepare("SELECT id FROM inode WHERE ino = ?");
+  find << ino;
+  if (!find.Step()) throw StorageFailure(Error::kCorrupt, "a row names an inode that is not there");
+  return find.Fixed<InodeId>(0);
+}
+
+LinkId Tables::IdOfLink(LinkNo link) {
+  auto find = db_.Prepare("SELECT id FROM place WHERE link = ?");
+  find << link;
+  if (!find.Step()) throw StorageFailure(Error::kCorrupt, "a row names a link that is not there");
+  return find.Fixed<LinkId>(0);
+}
+
+// --- inodes
+
+InodeBrief Tables::Brief(Ino ino) {
+  auto find = db_.Prepare(
+      "SELECT id, kind, pending, live_links, nlink, head, undeleted, set_time "
+      "FROM inode WHERE ino = ?");
+  find << ino;
+  if (!find.Step()) throw StorageFailure(Error::kCorrupt, "a row names an inode that is not there");
+  InodeBrief brief;
+  brief.ino = ino;
+  brief.id = find.Fixed<InodeId>(0);
+  if (!find.IsNull(1)) brief.kind = static_cast<Kind>(find.Int(1));
+  brief.pending = find.Int(2) != 0;
+  brief.live_links = find.Int(3);
+  brief.nlink = find.Int(4);
+  brief.head = find.Int(5);
+  brief.undeleted = find.Int(6) != 0;
+  brief.set_time = find.Int(7);
+  return brief;
+}
+
+std::optional<InodeRow> Tables::GetInode(Ino ino) {
+  auto find = db_.Prepare(
+      "SELECT kind, target, rdev, time, dev, life, sub, dot_dev, dot_n, extra "
+      "FROM inode WHERE ino = ? AND kind IS NOT NULL");
+  find << ino;
+  if (!find.Step()) return std::nullopt;
+  InodeRow row;
+  row.ino = ino;
+  row.kind = static_cast<Kind>(find.Int(0));
+  row.target = find.String(1);
+  row.rdev = find.Unsigned(2);
+  ReadHead(find, 3, row);
+  return row;
+}
+
+void Tables::PutInode(const InodeRow& row, bool pending) {
+  auto put = db_.Prepare(
+      "UPDATE inode SET pending = ?, kind = ?, target = ?, rdev = ?, time = ?5, dev = ?, life = ?, "
+      "sub = ?, dot_dev = ?, dot_n = ?, extra = ?, ctime = max(ctime, ?5), "
+      "mtime = CASE mtime WHEN 0 THEN ?5 ELSE mtime END WHERE ino = ?");
+  put << pending << static_cast<int>(row.kind);
+  if (row.kind == Kind::kSymlink) {
+    put << row.target;
+  } else {
+    put << nullptr;
+  }
+  put << row.rdev;
+  BindHead(put, row);
+  put << row.ino;
+  put.Run();
+}
+
+std::optional<AttributesRow> Tables::GetAttributes(Ino ino) {
+  auto find = db_.Prepare(
+      "SELECT mode, owner, acl_access, acl_default, a_time, a_dev, a_life, a_sub, a_dot_dev, "
+      "a_dot_n, a_extra FROM inode WHERE ino = ? AND mode IS NOT NULL");
+  find << ino;
+  if (!find.Step()) return std::nullopt;
+  AttributesRow row;
+  row.ino = ino;
+  row.mode = static_cast<std::uint32_t>(find.Int(0));
+  row.owner = GetOwner(find.Int(1));
+  row.acl_access = find.String(2);
+  row.acl_default = find.String(3);
+  ReadHead(find, 4, row);
+  return row;
+}
+
+void Tables::PutAttributes(const AttributesRow& row) {
+  const std::int64_t owner = OwnerNumber(row.owner);
+  auto put = db_.Prepare(
+      "UPDATE inode SET mode = ?, owner = ?, acl_access = ?, acl_default = ?, a_time = ?, "
+      "a_dev = ?, a_life = ?, a_sub = ?, a_dot_dev = ?, a_dot_n = ?, a_extra = ?, "
+      "ctime = max(ctime, ?) WHERE ino = ?");
+  put << row.mode << owner;
+  for (const auto* acl : {&row.acl_access, &row.acl_default}) {
+    if (acl->empty()) {
+      put << nullptr;
+    } else {
+      put << *acl;
+    }
+  }
+  BindHead(put, row);
+  put << row.stamp.time_ns << row.ino;
+  put.Run();
+}
+
+std::optional<RegisterRow> Tables::GetRegister(Ino ino, std::string_view name) {
+  auto find = db_.Prepare(
+      "SELECT value, time, dev, life, sub, dot_dev, dot_n, extra FROM attr "
+      "WHERE ino = ? AND name = ?");
+  find << ino << name;
+  if (!find.Step()) return std::nullopt;
+  RegisterRow row;
+  row.ino = ino;
+  row.name = name;
+  if (!find.IsNull(0)) row.value = find.String(0);
+  ReadHead(find, 1, row);
+  return row;
+}
+
+std::vector<RegisterRow> Tables::GetRegisters(Ino ino) {
+  auto find = db_.Prepare(
+      "SELECT name, value, time, dev, life, sub, dot_dev, dot_n, extra FROM attr WHERE ino = ?");
+  find << ino;
+  std::vector<RegisterRow> rows;
+  while (find.Step()) {
+    RegisterRow row;
+    row.ino = ino;
+    row.name = find.String(0);
+    if (!find.IsNull(1)) row.value = find.String(1);
+    ReadHead(find, 2, row);
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+void Tables::PutRegister(const RegisterRow& row) {
+  auto put = db_.Prepare(
+      "INSERT OR REPLACE INTO attr (ino, name, value, time, dev, life, sub, dot_dev, dot_n, extra) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  put << row.ino << row.name << row.value;
+  BindHead(put, row);
+  put.Run();
+  auto touch = db_.Prepare("UPDATE inode SET ctime = max(ctime, ?) WHERE ino = ?");
+  touch << row.stamp.time_ns << row.ino;
+  touch.Run();
+}
+
+Summary Tables::RemovedContext(Ino ino) {
+  auto find = db_.Prepare("SELECT removed FROM inode WHERE ino = ? AND removed IS NOT NULL");
+  find << ino;
+  return find.Step() ? devices_.Decode(find.Bytes(0)) : Summary();
+}
+
+void Tables::PutRemovedContext(Ino ino, const Summary& removed) {
+  auto put = db_.Prepare("UPDATE inode SET removed = ? WHERE ino = ?");
+  put << devices_.Encode(db_, removed) << ino;
+  put.Run();
+}
+
+// --- links
+
+Link Tables::ReadLink(const Statement& row) const {
+  Link link;
+  link.link = row.Int(0);
+  link.id = row.Fixed<LinkId>(1);
+  link.ino = row.Unsigned(2);
+  link.spot = {row.Unsigned(3), row.String(4)};
+  if (!row.IsNull(5)) link.previous = Spot{row.Unsigned(5), row.String(6)};
+  ReadHead(row, 7, link);
+  link.up = row.Unsigned(14);
+  link.state = static_cast<unsigned>(row.Int(15));
+  link.merged = row.Unsigned(16);
+  return link;
+}
+
+std::optional<Link> Tables::GetLink(LinkNo link) {
+  auto find =
+      db_.Prepare("SELECT " BTFC_LINK_COLUMNS " FROM place WHERE link = ? AND ino IS NOT NULL");
+  find << link;
+  if (!find.Step()) return std::nullopt;
+  return ReadLink(find);
+}
+
+std::optional<Link> Tables::FolderLink(Ino folder) {
+  auto find = db_.Prepare("SELECT " BTFC_LINK_COLUMNS
+                          " FROM place WHERE id = (SELECT id FROM inode WHERE ino = ?1)"
+                          " AND ino = ?1");
+  find << folder;
+  if (!find.Step()) return std::nullopt;
+  return ReadLink(find);
+}
+
+std::vector<LinkNo> Tables::LinksOf(Ino ino) {
+  auto find = db_.Prepare("SELECT link FROM place WHERE ino = ?");
+  find << ino;
+  std::vector<LinkNo> links;
+  while (find.Step()) links.push_back(find.Int(0));
+  return links;
+}
+
+std::vector<LinkNo> Tables::LinksIn(Ino up) {
+  auto find = db_.Prepare("SELECT link FROM place WHERE up = ?");
+  find << up;
+  std::vector<LinkNo> links;
+  while (find.Step()) links.push_back(find.Int(0));
+  return links;
+}
+
+std::vector<Link> Tables::LinksAt(const Spot& spot) {
+  auto find = db_.Prepare("SELECT " BTFC_LINK_COLUMNS " FROM place WHERE up = ? AND name = ?");
+  find << spot.folder << spot.name;
+  std::vector<Link> links;
+  while (find.Step()) links.push_back(ReadLink(find));
+  return links;
+}
+
+void Tables::PutPlace(const PlaceRow& row) {
+  auto put = db_.Prepare(
+      "UPDATE place SET ino = ?, parent = ?, name = ?, prev_parent = ?, prev_name = ?, time = ?, "
+      "dev = ?, life = ?, sub = ?, dot_dev = ?, dot_n = ?, extra = ? WHERE link = ?");
+  put << row.ino << row.spot.folder << row.spot.name;
+  if (row.previous) {
+    put << row.previous->folder << row.previous->name;
+  } else {
+    put << nullptr << nullptr;
+  }
+  BindHead(put, row);
+  put << row.link;
+  put.Run();
+}
+
+void Tables::PutDerived(const Link& link, bool conflict) {
+  auto put = db_.Prepare(
+      "UPDATE place SET up = nullif(?, 0), state = ?, merged = nullif(?, 0), "
+      "conflict = nullif(?, 0) WHERE link = ?");
+  put << link.up << link.state << link.merged << conflict << link.link;
+  put.Run();
+}
+
+void Tables::DropPlace(LinkNo link) {
+  auto drop = db_.Prepare("DELETE FROM place WHERE link = ?");
+  drop << link;
+  drop.Run();
+}
+
+std::optional<Removal> Tables::GetRemoval(LinkNo link) {
+  auto find = db_.Prepare(
+      "SELECT seen_time, seen_dev, seen_life, seen_sub, context, merged, time, dot_dev, dot_n, "
+      "extra FROM removal WHERE link = ?");
+  find << link;
+  if (!find.Step()) return std::nullopt;
+  Removal removal;
+  removal.seen = ReadStamp(find, 0);
+  removal.context = devices_.Decode(find.Bytes(4));
+  removal.merged_into = find.Unsigned(5);
+  removal.time_ns = find.Int(6);
+  removal.dot = ReadDot(find, 7);
+  removal.extra = find.String(9);
+  return removal;
+}
+
+void Tables::PutRemoval(const RemovalRow& row) {
+  auto put = db_.Prepare(
+      "INSERT OR REPLACE INTO removal (link, seen_time, seen_dev, seen_life, seen_sub, context, "
+      "merged, time, dot_dev, dot_n, extra) VALUES (?, ?, ?, ?, ?, ?, nullif(?, 0), ?, ?, ?, ?)");
+  put << row.link;
+  Bind(put, row.seen);
+  put << devices_.Encode(db_, row.context) << row.merged_into << row.time_ns;
+  Bind(put, row.dot);
+  if (row.extra.empty()) {
+    put << nullptr;
+  } else {
+    put << row.extra;
+  }
+  put.Run();
+}
+
+// --- versions
+
+std::vector<HeldVersion> Tables::Versions(Ino ino) {
+  auto find = db_.Prepare(
+      "SELECT version, commit_dev, commit_n, root, size, mtime, context, time, dev, life, sub, "
+      "dot_dev, dot_n, extra FROM version WHERE ino = ?");
+  find << ino;
+  std::vector<HeldVersion> versions;
+  while (find.Step()) {
+    HeldVersion held;
+    held.version = find.Int(0);
+    held.ino = ino;
+    held.commit = ReadDot(find, 1);
+    held.content = {find.Fixed<std::array<std::uint8_t, 32>>(3), find.Unsigned(4)};
+    held.mtime_ns = find.Int(5);
+    held.context = devices_.Decode(find.Bytes(6));
+    ReadHead(find, 7, held);
+    versions.push_back(std::move(held));
+  }
+  return versions;
+}
+
+std::string Tables::InlineOf(VersionNo version) {
+  auto find = db_.Prepare("SELECT inline FROM version WHERE version = ?");
+  find << version;
+  return find.Step() ? find.String(0) : std::string();
+}
+
+VersionNo Tables::InsertVersion(const VersionRow& row) {
+  auto insert = db_.Prepare(
+      "INSERT INTO version (ino, commit_dev, commit_n, root, size, mtime, context, time, dev, "
+      "life, "
+      "sub, dot_dev, dot_n, extra, inline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  insert << row.ino;
+  Bind(insert, row.commit);
+  insert << row.content.root << row.content.size << row.mtime_ns
+         << devices_.Encode(db_, row.context);
+  BindHead(insert, row);
+  if (row.inline_bytes.empty()) {
+    insert << nullptr;
+  } else {
+    insert << row.inline_bytes;
+  }
+  insert.Run();
+  return db_.last_insert_id();
+}
+
+void Tables::UpdateVersion(VersionNo version, const VersionRow& row) {
+  auto update = db_.Prepare(
+      "UPDATE version SET context = ?, time = ?, dev = ?, life = ?, sub = ?, dot_dev = ?, "
+      "dot_n = ?, extra = ? WHERE version = ?");
+  update << devices_.Encode(db_, row.context);
+  BindHead(update, row);
+  update << version;
+  update.Run();
+}
+
+void Tables::DropVersion(VersionNo version) {
+  auto drop = db_.Prepare("DELETE FROM version WHERE version = ?");
+  drop << version;
+  drop.Run();
+}
+
+// --- devices
+
+std::optional<DeviceRow> Tables::GetDevice(const DeviceId& device) {
+  const std::int64_t number = devices_.NumberOf(db_, device);
+  auto find = db_.Prepare(
+      "SELECT name, key, role, time, stamp_dev, life, sub, dot_dev, dot_n, extra FROM device "
+      "WHERE dev = ? AND name IS NOT NULL");
+  find << number;
+  if (!find.Step()) return std::nullopt;
+  DeviceRow row;
+  row.device = device;
+  row.name = find.String(0);
+  row.key = find.Fixed<std::array<std::uint8_t, 32>>(1);
+  row.role = static_cast<std::uint32_t>(find.Int(2));
+  ReadHead(find, 3, row);
+  return row;
+}
+
+void Tables::PutDevice(const DeviceRow& row) {
+  const std::int64_t number = devices_.NumberOf(db_, row.device);
+  auto put = db_.Prepare(
+      "UPDATE device SET name = ?, key = ?, role = ?, time = ?, stamp_dev = ?, life = ?, sub = ?, "
+      "dot_dev = ?, dot_n = ?, extra = ? WHERE dev = ?");
+  put << row.name << row.key << row.role;
+  BindHead(put, row);
+  put << number;
+  put.Run();
+}
+
+void Tables::PutKnown(const DeviceId& device, std::uint64_t n) {
+  auto put = db_.Prepare("UPDATE device SET known = max(known, ?) WHERE dev = ?");
+  put << n << devices_.NumberOf(db_, device);
+  put.Run();
+}
+
+Summary Tables::Known() {
+  Summary known;
+  auto rows = db_.Prepare("SELECT id, known FROM device WHERE known > 0");
+  while (rows.Step()) known[rows.Fixed<DeviceId>(0)] = rows.Unsigned(1);
+  return known;
+}
+
+// --- owners
+
+std::int64_t Tables::OwnerNumber(const Owner& owner) {
+  const std::uint32_t flags =
+      (owner.mounter ? kMounter : 0U) | (owner.mounter_group ? kMounterGroup : 0U);
+  auto find = db_.Prepare(
+      "SELECT owner FROM owner WHERE uid = ? AND gid = ? AND user = ? AND grp = ? AND flags = ?");
+  find << owner.uid << owner.gid << owner.user << owner.group << flags;
+  if (find.Step()) return find.Int(0);
+  auto insert =
+      db_.Prepare("INSERT INTO owner (uid, gid, user, grp, flags) VALUES (?, ?, ?, ?, ?)");
+  insert << owner.uid << owner.gid << owner.user << owner.group << flags;
+  insert.Run();
+  return db_.last_insert_id();
+}
+
+Owner Tables::GetOwner(std::int64_t number) {
+  auto find = db_.Prepare("SELECT uid, gid, user, grp, flags FROM owner WHERE owner = ?");
+  find << number;
+  Owner owner;
+  if (!find.Step()) return owner;
+  owner.uid = static_cast<std::uint32_t>(find.Int(0));
+  owner.gid = static_cast<std::uint32_t>(find.Int(1));
+  owner.user = find.String(2);
+  owner.group = find.String(3);
+  owner.mounter = (find.Int(4) & kMounter) != 0;
+  owner.mounter_group = (find.Int(4) & kMounterGroup) != 0;
+  return owner;
+}
+
+}  // namespace btfc::index

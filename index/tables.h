@@ -1,0 +1,86 @@
+// The rows as they stand in SQLite, one function for each question or write. No rules in here.
+#pragma once
+
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "index/devices.h"
+#include "index/rows.h"
+#include "index/sqlite.h"
+
+namespace btfc::index {
+
+// On the connection that writes; inside its transaction, on its thread.
+class Tables {
+ public:
+  Tables(Database& database, DeviceTable& devices) : db_(database), devices_(devices) {}
+  Database& db() { return db_; }
+  DeviceTable& devices() { return devices_; }
+
+  // --- names to numbers; a number is given if there is none
+  Ino InoOf(const InodeId& id);
+  LinkNo LinkOf(const LinkId& id);
+  std::optional<Ino> FindInode(const InodeId& id);
+  std::optional<LinkNo> FindLink(const LinkId& id);
+  InodeId IdOfInode(Ino ino);
+  LinkId IdOfLink(LinkNo link);
+
+  // --- inodes
+  InodeBrief Brief(Ino ino);
+  std::optional<InodeRow> GetInode(Ino ino);
+  void PutInode(const InodeRow& row, bool pending);
+  std::optional<AttributesRow> GetAttributes(Ino ino);
+  void PutAttributes(const AttributesRow& row);
+  std::optional<RegisterRow> GetRegister(Ino ino, std::string_view name);
+  std::vector<RegisterRow> GetRegisters(Ino ino);
+  void PutRegister(const RegisterRow& row);
+  Summary RemovedContext(Ino ino);
+  void PutRemovedContext(Ino ino, const Summary& removed);
+
+  // --- links
+  std::optional<Link> GetLink(LinkNo link);  // nothing while only its removal has come
+  std::vector<LinkNo> LinksOf(Ino ino);
+  std::vector<LinkNo> LinksIn(Ino up);
+  std::vector<Link> LinksAt(const Spot& spot);  // spot.folder: after merges
+  std::optional<Link> FolderLink(Ino folder);
+  void PutPlace(const PlaceRow& row);
+  void PutDerived(const Link& link, bool conflict);
+  void DropPlace(LinkNo link);
+
+  std::optional<Removal> GetRemoval(LinkNo link);
+  void PutRemoval(const RemovalRow& row);
+
+  // --- versions
+  std::vector<HeldVersion> Versions(Ino ino);  // without inline bytes
+  std::string InlineOf(VersionNo version);
+  VersionNo InsertVersion(const VersionRow& row);
+  void UpdateVersion(VersionNo version, const VersionRow& row);  // context, stamp, dot, extra
+  void DropVersion(VersionNo version);
+
+  // --- devices
+  std::optional<DeviceRow> GetDevice(const DeviceId& device);
+  void PutDevice(const DeviceRow& row);
+  void PutKnown(const DeviceId& device, std::uint64_t n);
+  Summary Known();
+
+  // --- owners
+  std::int64_t OwnerNumber(const Owner& owner);
+  Owner GetOwner(std::int64_t number);
+
+  // --- columns in groups
+  void Bind(Statement& statement, const Stamp& stamp);  // time, dev, life, sub
+  void Bind(Statement& statement, const Dot& dot);      // dot_dev, dot_n
+  void BindHead(Statement& statement, const RowHead& row);
+  Stamp ReadStamp(const Statement& statement, int column) const;
+  Dot ReadDot(const Statement& statement, int column) const;
+  void ReadHead(const Statement& statement, int column, RowHead& row) const;
+
+ private:
+  Link ReadLink(const Statement& statement) const;
+
+  Database& db_;
+  DeviceTable& devices_;
+};
+
+}  // namespace btfc::index

@@ -1,0 +1,104 @@
+#include "index/wal_keeper.h"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace btfc::index {
+namespace {
+
+constexpr int kCheckpointPages = 1000;    // as SQLite itself would
+constexpr int kTooManyPages = 16 * 1000;  // 64 MiB: writers wait, so that the log starts over
+
+}  // namespace
+
+Result<std::unique_ptr<WalKeeper>> WalKeeper::Start(const std::filesystem::path& database,
+                                                    std::mutex& write_gate) {
+  BOOST_OUTCOME_TRYA(connection, Database::Open(database, Database::Mode::kReadWrite));
+  const std::string log = database.string() + "-wal";
+  const int fd = open(log.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return Errno(errno);
+  return std::unique_ptr<WalKeeper>(new WalKeeper(fd, std::move(connection), write_gate));
+}
+
+WalKeeper::WalKeeper(int fd, std::unique_ptr<Database> database, std::mutex& write_gate)
+    : fd_(fd),
+      database_(std::move(database)),
+      write_gate_(write_gate),
+      thread_([this] { Run(); }) {}
+
+WalKeeper::~WalKeeper() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+  close(fd_);
+}
+
+Result<void> WalKeeper::Sync() {
+  std::unique_lock lock(mutex_);
+  const std::uint64_t mine = ++asked_;
+  while (synced_ < mine && failure_ == 0) {
+    if (syncing_) {
+      changed_.wait(lock);
+      continue;
+    }
+    // This call does it for everybody who has asked so far.
+    syncing_ = true;
+    const std::uint64_t all = asked_;
+    lock.unlock();
+    const int failure = fdatasync(fd_) == 0 ? 0 : errno;
+    lock.lock();
+    syncing_ = false;
+    if (failure == 0) synced_ = all;
+    // A second fdatasync after a failed one may succeed without the data being there.
+    failure_ = failure;
+    changed_.notify_all();
+  }
+  if (failure_ != 0) return Errno(failure_);
+  return Ok();
+}
+
+void WalKeeper::Grew(int pages) {
+  {
+    const std::lock_guard lock(mutex_);
+    pages_ = pages;
+    if (pages < kCheckpointPages) return;
+  }
+  changed_.notify_all();
+}
+
+void WalKeeper::Run() {
+  std::unique_lock lock(mutex_);
+  while (!stop_) {
+    changed_.wait(lock, [this] { return stop_ || pages_ >= kCheckpointPages; });
+    if (stop_) return;
+    const bool keep_writers_out = pages_ >= kTooManyPages;
+    pages_ = 0;
+    lock.unlock();
+    Checkpoint(keep_writers_out);
+    lock.lock();
+  }
+}
+
+void WalKeeper::Checkpoint(bool keep_writers_out) {
+  // A passive checkpoint disturbs nobody, but the log only starts over when nobody wrote meanwhile.
+  if (keep_writers_out) {
+    const std::lock_guard gate(write_gate_);
+    sqlite3_wal_checkpoint_v2(database_->handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr,
+                              nullptr);
+    return;
+  }
+  const int code = sqlite3_wal_checkpoint_v2(database_->handle(), nullptr,
+                                             SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) {
+    spdlog::warn("index: cannot move the log into the database: {}",
+                 sqlite3_errmsg(database_->handle()));
+  }
+}
+
+}  // namespace btfc::index

@@ -1,0 +1,50 @@
+// The write-ahead log of the database: on its way to the disk when somebody must know that it is
+// there, and back into the database file behind everybody's back.
+#pragma once
+
+#include <condition_variable>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "index/result.h"
+#include "index/sqlite.h"
+
+namespace btfc::index {
+
+// Any thread.
+class WalKeeper {
+ public:
+  // The database is in WAL mode already, and has been written to by this process.
+  static Result<std::unique_ptr<WalKeeper>> Start(const std::filesystem::path& database,
+                                                  std::mutex& write_gate);
+  ~WalKeeper();
+
+  // Transactions that were committed before the call are on the disk when it returns. Calls at the
+  // same time share one fdatasync.
+  Result<void> Sync();
+  // After a commit: the log has so many pages.
+  void Grew(int pages);
+
+ private:
+  WalKeeper(int fd, std::unique_ptr<Database> database, std::mutex& write_gate);
+  void Run();
+  void Checkpoint(bool keep_writers_out);
+
+  const int fd_;  // of the log; SQLite takes no POSIX locks on it, so that it may be closed
+  const std::unique_ptr<Database> database_;  // checkpoint thread only
+  std::mutex& write_gate_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::uint64_t asked_ = 0;   // number of the last call of Sync
+  std::uint64_t synced_ = 0;  // calls up to this one are answered
+  bool syncing_ = false;
+  int failure_ = 0;  // errno of the fdatasync that failed: the log cannot be trusted any more
+  int pages_ = 0;
+  bool stop_ = false;
+  std::thread thread_;
+};
+
+}  // namespace btfc::index
