@@ -27,6 +27,7 @@ void Session::Merge(InodeRow row, bool pending) {
   const auto held = tables_.GetInode(row.ino);
   if (held && !Beats(row, *held)) return;
   tables_.PutInode(row, pending);
+  if (row.copy_of != 0) versions_touched_.insert(row.ino);
   if (held && held->kind == row.kind) return;
   // Its links and, for a folder, its entries may have come before it.
   if (row.kind == Kind::kFile) RefreshHead(row.ino);
@@ -38,6 +39,7 @@ void Session::Merge(AttributesRow row) {
   const auto held = tables_.GetAttributes(row.ino);
   if (held && !Beats(row, *held)) return;
   tables_.PutAttributes(row);
+  versions_touched_.insert(row.ino);  // it may have been a conflict copy that nobody had touched
   if (held) NoteAttributes(row.ino);
 }
 
@@ -45,6 +47,7 @@ void Session::Merge(RegisterRow row) {
   const auto held = tables_.GetRegister(row.ino, row.name);
   if (held && !Beats(row, *held)) return;
   tables_.PutRegister(row);
+  versions_touched_.insert(row.ino);
   if (row.name == kMtimeRegister) {
     auto set = tables_.db().Prepare("UPDATE inode SET set_time = ? WHERE ino = ?");
     set << row.stamp.time_ns << row.ino;
@@ -81,8 +84,9 @@ void Session::Merge(PlaceRow row) {
 // The link's removal came before its place: only now is it known whose versions it saw.
 void Session::JoinEarlyRemoval(LinkNo link, Ino ino) {
   const auto removal = tables_.GetRemoval(link);
-  if (!removal || removal->context.empty()) return;
-  tables_.PutRemovedContext(ino, Join(tables_.RemovedContext(ino), removal->context));
+  if (!removal || removal->known.context.empty()) return;
+  versions_touched_.insert(ino);
+  tables_.PutRemovedContext(ino, Join(tables_.RemovedContext(ino), removal->known.context));
   RefreshHead(ino);
 }
 
@@ -99,9 +103,9 @@ void Session::Merge(RemovalRow row) {
                 tables_.IdOfInode(held->merged_into) < tables_.IdOfInode(row.merged_into))) {
       joined.merged_into = held->merged_into;
     }
-    joined.context = Join(held->context, row.context);
+    joined.known = Unite(held->known, row.known);
     const auto same = [&joined](const Removal& side) {
-      return side.seen == joined.seen && side.context == joined.context &&
+      return side.seen == joined.seen && side.known == joined.known &&
              side.merged_into == joined.merged_into;
     };
     if (same(*held) && same(row)) {
@@ -118,9 +122,10 @@ void Session::Merge(RemovalRow row) {
   tables_.PutRemoval(row);
   const auto link = tables_.GetLink(row.link);
   if (!link) return;
+  versions_touched_.insert(link->ino);
   auto removed = tables_.RemovedContext(link->ino);
-  if (!Covers(removed, row.context)) {
-    JoinInto(removed, row.context);
+  if (!Covers(removed, row.known.context)) {
+    JoinInto(removed, row.known.context);
     tables_.PutRemovedContext(link->ino, removed);
     RefreshHead(link->ino);
   }
@@ -135,10 +140,10 @@ void Session::Merge(VersionRow row) {
     return version.commit == row.commit;
   });
   if (held == versions.end()) return MergeIntoVersions(std::move(row));
-  const Summary context = Join(held->context, row.context);
+  const Known known = Unite(held->known, row.known);
   const bool same_content = ContentKey(*held) == ContentKey(row);
-  const bool same_as_held = context == held->context;
-  const bool same_as_row = context == row.context;
+  const bool same_as_held = known == held->known;
+  const bool same_as_row = known == row.known;
   if (!same_content) {
     // One commit with two contents: no host of ours writes that. All choose alike.
     if (ContentKey(row) > ContentKey(*held)) {
@@ -157,7 +162,7 @@ void Session::Merge(VersionRow row) {
     row.dot = NextDot();
     row.extra = std::max(held->extra, row.extra);
   }
-  row.context = context;
+  row.known = known;
   MergeIntoVersions(std::move(row));
 }
 
@@ -168,26 +173,26 @@ void Session::MergeIntoVersions(VersionRow row) {
   const auto versions = tables_.Versions(ino);
   bool covered = false;
   for (const auto& other : versions) {
-    if (other.commit == row.commit || !Covers(other.context, row.commit)) continue;
+    if (other.commit == row.commit || !other.known.Covers(row.commit)) continue;
     covered = true;
-    Widen(other, row.context);
+    Widen(other, Unite(other.known, row.known));
   }
   if (covered) {
     Archive(row, row.inline_bytes);
     return RefreshHead(ino);
   }
   const HeldVersion* held = nullptr;
-  Summary context = row.context;
+  Known known = row.known;
   for (const auto& other : versions) {
     if (other.commit == row.commit) {
       held = &other;
-    } else if (Covers(row.context, other.commit)) {
-      JoinInto(context, other.context);
+    } else if (row.known.Covers(other.commit)) {
+      known = Unite(known, other.known);
       ToHistory(other);
     }
   }
-  if (context != row.context) {
-    row.context = context;
+  if (known != row.known) {
+    row.known = known;
     row.dot = NextDot();
   }
   if (held != nullptr) {
@@ -200,11 +205,10 @@ void Session::MergeIntoVersions(VersionRow row) {
   RefreshHead(ino);
 }
 
-void Session::Widen(const HeldVersion& held, const Summary& context) {
-  const Summary joined = Join(held.context, context);
-  if (joined == held.context) return;
+void Session::Widen(const HeldVersion& held, const Known& known) {
+  if (known == held.known) return;
   VersionRow row = held;
-  row.context = joined;
+  row.known = known;
   row.dot = NextDot();
   Merge(std::move(row));
 }
