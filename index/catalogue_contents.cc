@@ -8,7 +8,7 @@ namespace btfc::index {
 namespace {
 
 struct Note {
-  Known known;
+  Summary context;
   bool orphan = false;
 };
 
@@ -16,14 +16,7 @@ std::optional<Note> GetNote(Session& session, Ino ino) {
   auto find = session.tables().db().Prepare("SELECT context, orphan FROM dirty WHERE ino = ?");
   find << ino;
   if (!find.Step()) return std::nullopt;
-  return Note{session.tables().devices().DecodeKnown(find.Bytes(0)), find.Int(1) != 0};
-}
-
-// What a process that opens the file now knows.
-Known KnownNow(Session& session, Ino ino) {
-  Known known = session.KnownOf(ino, true);
-  JoinInto(known.context, session.known());
-  return known;
+  return Note{session.tables().devices().Decode(find.Bytes(0)), find.Int(1) != 0};
 }
 
 void DropNote(Session& session, Ino ino) {
@@ -58,7 +51,7 @@ Result<void> Catalogue::BeginWrite(Ino ino, bool durable) {
     Tables& tables = session.tables();
     auto put =
         tables.db().Prepare("INSERT OR IGNORE INTO dirty (ino, context, orphan) VALUES (?, ?, ?)");
-    put << ino << tables.devices().Encode(tables.db(), KnownNow(session, ino)) << (node.nlink == 0);
+    put << ino << tables.devices().Encode(tables.db(), session.known()) << (node.nlink == 0);
     put.Run();
     return Ok();
   });
@@ -80,10 +73,9 @@ Result<Node> Catalogue::Commit(Ino ino, const NewVersion& version, bool still_op
     if (inode.pending) {
       session.Publish(ino);
     } else {
-      row.known = note ? note->known : KnownNow(session, ino);
+      row.context = note ? note->context : session.known();
       const auto own = session.known().find(session.self());
-      if (own != session.known().end())
-        JoinInto(row.known.context, Dot{session.self(), own->second});
+      if (own != session.known().end()) JoinInto(row.context, Dot{session.self(), own->second});
     }
     if (version.id.size > kInlineMax) MarkPresent(session, version.id);
     row.content = version.id;

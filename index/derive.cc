@@ -189,24 +189,13 @@ std::vector<HeldVersion> Session::Heads(Ino ino) {
   return heads;
 }
 
-Known Session::KnownOf(Ino ino, bool user) {
-  Known known;
+Summary Session::SeenContext(Ino ino) {
+  Summary seen;
   for (const auto& version : tables_.Versions(ino)) {
-    known = SetAside(known, version.known, version.commit);
+    JoinInto(seen, version.context);
+    JoinInto(seen, version.commit);
   }
-  if (user && !known.aside.empty()) known.aside.erase(Heads(ino).front().commit);
-  return known;
-}
-
-bool Session::Overwritten(Ino ino, const Dot& commit) {
-  for (const auto& version : tables_.Versions(ino)) {
-    if (version.known.Overwrote(commit)) return true;
-  }
-  for (const LinkNo link : tables_.LinksOf(ino)) {
-    const auto removal = tables_.GetRemoval(link);
-    if (removal && removal->known.Overwrote(commit)) return true;
-  }
-  return false;
+  return seen;
 }
 
 std::vector<Stamp> Session::VersionStamps(Ino ino) {

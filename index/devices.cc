@@ -73,33 +73,6 @@ std::string DeviceTable::Encode(Database& database, const Summary& summary) {
   return bytes;
 }
 
-std::string DeviceTable::Encode(Database& database, const Known& known) {
-  std::string bytes = Encode(database, known.context);
-  if (known.aside.empty()) return bytes;
-  PutVarint(bytes, 0);
-  for (const auto& [device, n] : known.aside) {
-    PutVarint(bytes, static_cast<std::uint64_t>(NumberOf(database, device)));
-    PutVarint(bytes, n);
-  }
-  return bytes;
-}
-
-Known DeviceTable::DecodeKnown(std::string_view bytes) const {
-  Known known;
-  bool aside = false;
-  while (!bytes.empty()) {
-    const auto number = static_cast<std::int64_t>(TakeVarint(bytes));
-    if (number == 0 && !aside) {
-      aside = true;
-    } else if (aside) {
-      known.aside.insert({IdOf(number), TakeVarint(bytes)});
-    } else {
-      known.context[IdOf(number)] = TakeVarint(bytes);
-    }
-  }
-  return known;
-}
-
 Summary DeviceTable::Decode(std::string_view bytes) const {
   Summary summary;
   while (!bytes.empty()) {

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "index/ids.h"
-#include "index/known.h"
 #include "index/sqlite.h"
 
 namespace btfc::index {
@@ -35,9 +34,6 @@ class DeviceTable {
   // Contexts of versions and removals as they are stored: varints, number and n in turn.
   std::string Encode(Database& database, const Summary& summary);
   Summary Decode(std::string_view bytes) const;
-  // After the context a zero and what is aside, if anything is.
-  std::string Encode(Database& database, const Known& known);
-  Known DecodeKnown(std::string_view bytes) const;
 
  private:
   mutable std::shared_mutex mutex_;

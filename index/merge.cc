@@ -27,7 +27,6 @@ void Session::Merge(InodeRow row, bool pending) {
   const auto held = tables_.GetInode(row.ino);
   if (held && !Beats(row, *held)) return;
   tables_.PutInode(row, pending);
-  if (row.copy_of != 0) versions_touched_.insert(row.ino);
   if (held && held->kind == row.kind) return;
   // Its links and, for a folder, its entries may have come before it.
   if (row.kind == Kind::kFile) RefreshHead(row.ino);
@@ -39,7 +38,6 @@ void Session::Merge(AttributesRow row) {
   const auto held = tables_.GetAttributes(row.ino);
   if (held && !Beats(row, *held)) return;
   tables_.PutAttributes(row);
-  versions_touched_.insert(row.ino);  // it may have been a conflict copy that nobody had touched
   if (held) NoteAttributes(row.ino);
 }
 
@@ -47,7 +45,6 @@ void Session::Merge(RegisterRow row) {
   const auto held = tables_.GetRegister(row.ino, row.name);
   if (held && !Beats(row, *held)) return;
   tables_.PutRegister(row);
-  versions_touched_.insert(row.ino);
   if (row.name == kMtimeRegister) {
     auto set = tables_.db().Prepare("UPDATE inode SET set_time = ? WHERE ino = ?");
     set << row.stamp.time_ns << row.ino;
@@ -84,9 +81,8 @@ void Session::Merge(PlaceRow row) {
 // The link's removal came before its place: only now is it known whose versions it saw.
 void Session::JoinEarlyRemoval(LinkNo link, Ino ino) {
   const auto removal = tables_.GetRemoval(link);
-  if (!removal || removal->known.context.empty()) return;
-  versions_touched_.insert(ino);
-  tables_.PutRemovedContext(ino, Join(tables_.RemovedContext(ino), removal->known.context));
+  if (!removal || removal->context.empty()) return;
+  tables_.PutRemovedContext(ino, Join(tables_.RemovedContext(ino), removal->context));
   RefreshHead(ino);
 }
 
@@ -103,9 +99,9 @@ void Session::Merge(RemovalRow row) {
                 tables_.IdOfInode(held->merged_into) < tables_.IdOfInode(row.merged_into))) {
       joined.merged_into = held->merged_into;
     }
-    joined.known = Unite(held->known, row.known);
+    joined.context = Join(held->context, row.context);
     const auto same = [&joined](const Removal& side) {
-      return side.seen == joined.seen && side.known == joined.known &&
+      return side.seen == joined.seen && side.context == joined.context &&
              side.merged_into == joined.merged_into;
     };
     if (same(*held) && same(row)) {
@@ -122,10 +118,9 @@ void Session::Merge(RemovalRow row) {
   tables_.PutRemoval(row);
   const auto link = tables_.GetLink(row.link);
   if (!link) return;
-  versions_touched_.insert(link->ino);
   auto removed = tables_.RemovedContext(link->ino);
-  if (!Covers(removed, row.known.context)) {
-    JoinInto(removed, row.known.context);
+  if (!Covers(removed, row.context)) {
+    JoinInto(removed, row.context);
     tables_.PutRemovedContext(link->ino, removed);
     RefreshHead(link->ino);
   }
@@ -140,10 +135,10 @@ void Session::Merge(VersionRow row) {
     return version.commit == row.commit;
   });
   if (held == versions.end()) return MergeIntoVersions(std::move(row));
-  const Known known = Unite(held->known, row.known);
+  const Summary context = Join(held->context, row.context);
   const bool same_content = ContentKey(*held) == ContentKey(row);
-  const bool same_as_held = known == held->known;
-  const bool same_as_row = known == row.known;
+  const bool same_as_held = context == held->context;
+  const bool same_as_row = context == row.context;
   if (!same_content) {
     // One commit with two contents: no host of ours writes that. All choose alike.
     if (ContentKey(row) > ContentKey(*held)) {
@@ -162,7 +157,7 @@ void Session::Merge(VersionRow row) {
     row.dot = NextDot();
     row.extra = std::max(held->extra, row.extra);
   }
-  row.known = known;
+  row.context = context;
   MergeIntoVersions(std::move(row));
 }
 
@@ -173,26 +168,26 @@ void Session::MergeIntoVersions(VersionRow row) {
   const auto versions = tables_.Versions(ino);
   bool covered = false;
   for (const auto& other : versions) {
-    if (other.commit == row.commit || !other.known.Covers(row.commit)) continue;
+    if (other.commit == row.commit || !Covers(other.context, row.commit)) continue;
     covered = true;
-    Widen(other, Unite(other.known, row.known));
+    Widen(other, row.context);
   }
   if (covered) {
     Archive(row, row.inline_bytes);
     return RefreshHead(ino);
   }
   const HeldVersion* held = nullptr;
-  Known known = row.known;
+  Summary context = row.context;
   for (const auto& other : versions) {
     if (other.commit == row.commit) {
       held = &other;
-    } else if (row.known.Covers(other.commit)) {
-      known = Unite(known, other.known);
+    } else if (Covers(row.context, other.commit)) {
+      JoinInto(context, other.context);
       ToHistory(other);
     }
   }
-  if (known != row.known) {
-    row.known = known;
+  if (context != row.context) {
+    row.context = context;
     row.dot = NextDot();
   }
   if (held != nullptr) {
@@ -205,10 +200,11 @@ void Session::MergeIntoVersions(VersionRow row) {
   RefreshHead(ino);
 }
 
-void Session::Widen(const HeldVersion& held, const Known& known) {
-  if (known == held.known) return;
+void Session::Widen(const HeldVersion& held, const Summary& context) {
+  const Summary joined = Join(held.context, context);
+  if (joined == held.context) return;
   VersionRow row = held;
-  row.known = known;
+  row.context = joined;
   row.dot = NextDot();
   Merge(std::move(row));
 }

@@ -35,7 +35,7 @@ void Session::Unlink(const Link& link, Ino waiting) {
   row.link = link.link;
   row.seen = link.stamp;
   row.time_ns = context_.now_ns;
-  if (last) row.known = KnownOf(link.ino, true);
+  if (last) row.context = SeenContext(link.ino);
   if (waiting == 0) {
     row.dot = NextDot();
     return Merge(std::move(row));
@@ -46,7 +46,7 @@ void Session::Unlink(const Link& link, Ino waiting) {
       "context, time) VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
   put << row.link << waiting;
   tables_.Bind(put, row.seen);
-  put << tables_.devices().Encode(tables_.db(), row.known) << row.time_ns;
+  put << tables_.devices().Encode(tables_.db(), row.context) << row.time_ns;
   put.Run();
   RefreshLink(link.link);
   if (link.up != 0) ChangedFolder(link.up, row.time_ns);
@@ -62,7 +62,7 @@ void Session::PublishRemoval(LinkNo link, Ino waiting) {
     if (!find.Step()) return;
     row.link = link;
     row.seen = tables_.ReadStamp(find, 0);
-    row.known = tables_.devices().DecodeKnown(find.Bytes(4));
+    row.context = tables_.devices().Decode(find.Bytes(4));
     row.time_ns = find.Int(5);
   }
   auto drop = tables_.db().Prepare("DELETE FROM pending_removal WHERE link = ? AND ino = ?");

@@ -22,8 +22,7 @@ bool IsAlive(const Link& link) { return (link.state & kAlive) != 0; }
 
 void Repairer::Run() {
   for (int round = 0; round < kRounds; ++round) {
-    if (Bury() || ReviveEdited() || SettleHeads() || WithdrawCopies() || RepairParents() ||
-        BreakCycle() || RepairNames()) {
+    if (ReviveEdited() || SettleHeads() || RepairParents() || BreakCycle() || RepairNames()) {
       continue;
     }
     return;
@@ -55,17 +54,7 @@ void Repairer::RemoveLink(const Link& link, Ino merged_into) {
   row.seen = link.stamp;
   row.merged_into = merged_into;
   row.time_ns = link.stamp.time_ns;
-  if (tables_.Brief(link.ino).live_links == 1) row.known = s_.KnownOf(link.ino, false);
-  row.dot = s_.NextDot();
-  s_.Merge(std::move(row));
-}
-
-// Not the last word on any version: what was not seen can bring the link back.
-void Repairer::RemoveSeeingNothing(const Link& link) {
-  RemovalRow row;
-  row.link = link.link;
-  row.seen = link.stamp;
-  row.time_ns = link.stamp.time_ns;
+  if (tables_.Brief(link.ino).live_links == 1) row.context = s_.SeenContext(link.ino);
   row.dot = s_.NextDot();
   s_.Merge(std::move(row));
 }
@@ -75,38 +64,13 @@ std::string Repairer::HostName(const DeviceId& device) {
   return row && !row->name.empty() ? row->name : ToHex(device).substr(0, 8);
 }
 
-// --- (0) a revival that deletions have overtaken ends for good: a later edit through another link
-// must not bring this one back
-
-bool Repairer::Bury() {
-  std::vector<std::pair<LinkId, Link>> ended;
-  for (const Ino ino : s_.versions_touched_) {
-    const InodeBrief inode = tables_.Brief(ino);
-    if (inode.kind != Kind::kFile || inode.pending || inode.undeleted) continue;
-    for (const LinkNo no : tables_.LinksOf(ino)) {
-      const auto link = tables_.GetLink(no);
-      const auto removal = tables_.GetRemoval(no);
-      if (!removal || link->dot.n == 0 || IsAlive(*link)) continue;
-      if (removal->seen.life < link->stamp.life && removal->seen.time_ns == link->stamp.time_ns &&
-          removal->seen.device == link->stamp.device) {
-        ended.emplace_back(link->id, *link);
-      }
-    }
-  }
-  std::sort(ended.begin(), ended.end(),
-            [](const auto& a, const auto& b) { return a.first < b.first; });
-  for (const auto& [id, link] : ended) RemoveSeeingNothing(link);
-  return !ended.empty();
-}
-
 // --- (1) edit beats deletion: a version that no deletion saw needs a live link
 
 bool Repairer::ReviveEdited() {
   std::vector<std::pair<InodeId, Ino>> lost;
   for (const Ino ino : s_.versions_touched_) {
     const InodeBrief inode = tables_.Brief(ino);
-    if (inode.kind != Kind::kFile || inode.pending || inode.live_links > 0 || !inode.undeleted ||
-        (inode.copy_of != 0 && IsSurplus(ino))) {
+    if (inode.kind != Kind::kFile || inode.pending || inode.live_links > 0 || !inode.undeleted) {
       continue;
     }
     lost.emplace_back(inode.id, ino);
@@ -133,7 +97,6 @@ bool Repairer::ReviveEdited() {
 
 bool Repairer::SettleHeads() {
   const auto touched = std::exchange(s_.versions_touched_, {});
-  s_.copies_to_check_.insert(touched.begin(), touched.end());
   std::vector<std::pair<InodeId, Ino>> split;
   for (const Ino ino : touched) {
     const InodeBrief inode = tables_.Brief(ino);
@@ -155,7 +118,7 @@ void Repairer::SettleHeadsOf(Ino ino) {
   for (const auto& head : heads) {
     if (!contents.empty() && !contents.contains(head.content)) WriteCopy(ino, head);
     contents.insert(head.content);
-    if (head.commit != best.commit) best.known = SetAside(best.known, head.known, head.commit);
+    JoinInto(best.context, head.commit);
   }
   best.dot = s_.NextDot();
   s_.Merge(std::move(best));
@@ -164,7 +127,7 @@ void Repairer::SettleHeadsOf(Ino ino) {
 // The copy's ids and its commit come from the loser: made twice it is the same file, and a deletion
 // or edit of one also covers the other.
 void Repairer::WriteCopy(Ino inode, const HeldVersion& head) {
-  const InodeId copy_id = CopyInodeOf(tables_.IdOfInode(inode), head.stamp);
+  const InodeId copy_id = CopyInodeOf(tables_.IdOfInode(inode), head.commit);
   const LinkId link_id = CopyLinkOf(copy_id);
   const LinkNo link = tables_.LinkOf(link_id);
   if (tables_.GetLink(link)) return;
@@ -186,7 +149,6 @@ void Repairer::WriteCopy(Ino inode, const HeldVersion& head) {
   };
   InodeRow file;
   file.ino = copy;
-  file.copy_of = inode;
   s_.Merge(stamped(file));
   if (auto attributes = tables_.GetAttributes(inode)) {
     attributes->ino = copy;
@@ -205,53 +167,10 @@ void Repairer::WriteCopy(Ino inode, const HeldVersion& head) {
   s_.Merge(stamped(place));
   VersionRow version = head;
   version.ino = copy;
-  version.known = {};
+  version.context.clear();
   version.inline_bytes = tables_.InlineOf(head.version);
   version.dot = s_.NextDot();
   s_.Merge(std::move(version));
-}
-
-// --- (2b) a conflict copy that nobody touched goes, if somebody who had its content before him
-// overwrote or deleted it in the file and that comes late
-
-bool Repairer::WithdrawCopies() {
-  const auto touched = std::exchange(s_.copies_to_check_, {});
-  if (tables_.db().Number("SELECT EXISTS (SELECT 1 FROM inode WHERE copy_of IS NOT NULL)") == 0) {
-    return false;
-  }
-  std::set<Ino> files;
-  for (const Ino ino : touched) {
-    files.insert(ino);
-    for (const Ino copy : tables_.CopiesOf(ino)) files.insert(copy);
-  }
-  std::vector<std::pair<InodeId, Ino>> late;
-  for (const Ino ino : files) {
-    const InodeBrief inode = tables_.Brief(ino);
-    if (inode.copy_of != 0 && inode.live_links > 0 && IsSurplus(ino))
-      late.emplace_back(inode.id, ino);
-  }
-  std::sort(late.begin(), late.end());
-  for (const auto& [id, ino] : late) RemoveSeeingNothing(*tables_.GetLink(tables_.LinksOf(ino)[0]));
-  return !late.empty();
-}
-
-// All of its rows are still what the repair wrote that made it. If somebody touches it elsewhere
-// meanwhile, it is not surplus, and comes back as an edited file does.
-bool Repairer::IsSurplus(Ino ino) {
-  const auto made = tables_.GetInode(ino);
-  if (!made) return false;
-  const auto links = tables_.LinksOf(ino);
-  const auto versions = tables_.Versions(ino);
-  if (links.size() != 1 || versions.size() != 1) return false;
-  const auto untouched = [&made](const RowHead& row) {
-    return row.stamp.time_ns == made->stamp.time_ns && row.stamp.device == made->stamp.device;
-  };
-  const auto attributes = tables_.GetAttributes(ino);
-  const auto registers = tables_.GetRegisters(ino);
-  return untouched(*tables_.GetLink(links[0])) && untouched(versions[0]) &&
-         (!attributes || untouched(*attributes)) &&
-         std::all_of(registers.begin(), registers.end(), untouched) &&
-         s_.Overwritten(made->copy_of, versions[0].commit);
 }
 
 // --- (3) a live link in a dead folder: the folder comes back

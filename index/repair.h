@@ -17,21 +17,17 @@ class Repairer {
 
  private:
   // Each answers true if it wrote anything.
-  bool Bury();
   bool ReviveEdited();
   bool SettleHeads();
-  bool WithdrawCopies();
   bool RepairParents();
   bool BreakCycle();
   bool RepairNames();
 
-  bool IsSurplus(Ino ino);
   void SettleHeadsOf(Ino ino);
   void WriteCopy(Ino inode, const HeldVersion& head);
   void ReviveLink(const Link& link);
   void MoveLink(const Link& link, const Spot& to);
   void RemoveLink(const Link& link, Ino merged_into);
-  void RemoveSeeingNothing(const Link& link);
   void UndoMove(const std::vector<Ino>& cycle);
   void RepairName(std::vector<Link> links);
   std::string HostName(const DeviceId& device);

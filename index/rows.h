@@ -6,7 +6,6 @@
 
 #include "index/catalogue.h"
 #include "index/ids.h"
-#include "index/known.h"
 
 namespace btfc::index {
 
@@ -34,7 +33,6 @@ struct InodeRow : RowHead {
   Kind kind = Kind::kFile;
   std::string target;
   std::uint64_t rdev = 0;
-  Ino copy_of = 0;  // a conflict copy: the file whose loser it holds
 };
 
 // The main register of row "attr".
@@ -74,12 +72,12 @@ struct VersionRow : RowHead {
   ContentId content;
   std::int64_t mtime_ns = 0;
   std::string inline_bytes;
-  Known known;
+  Summary context;
 };
 
 struct Removal {
-  Stamp seen;   // place stamp that the remover saw
-  Known known;  // versions seen, if it took the last live link
+  Stamp seen;       // place stamp that the remover saw
+  Summary context;  // versions seen, if it took the last live link
   Ino merged_into = 0;
   std::int64_t time_ns = 0;  // when; for the folder's mtime, decides nothing
   Dot dot;
@@ -117,7 +115,6 @@ struct InodeBrief {
   VersionNo head = 0;
   bool undeleted = false;
   std::int64_t set_time = 0;
-  Ino copy_of = 0;
 };
 
 struct HeldVersion : VersionRow {

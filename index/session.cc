@@ -33,14 +33,13 @@ void Session::TakeIncarnation(const DeviceId& self) {
   const DeviceId before = context_.self;
   context_.self = self;
   if (!known_.contains(before)) return;
-  std::vector<std::pair<Ino, Known>> notes;
+  std::vector<std::pair<Ino, Summary>> notes;
   auto rows = tables_.db().Prepare("SELECT ino, context FROM dirty");
-  while (rows.Step())
-    notes.emplace_back(rows.Unsigned(0), tables_.devices().DecodeKnown(rows.Bytes(1)));
-  for (auto& [ino, known] : notes) {
-    JoinInto(known.context, Dot{before, known_[before]});
+  while (rows.Step()) notes.emplace_back(rows.Unsigned(0), tables_.devices().Decode(rows.Bytes(1)));
+  for (auto& [ino, context] : notes) {
+    JoinInto(context, Dot{before, known_[before]});
     auto update = tables_.db().Prepare("UPDATE dirty SET context = ? WHERE ino = ?");
-    update << tables_.devices().Encode(tables_.db(), known) << ino;
+    update << tables_.devices().Encode(tables_.db(), context) << ino;
     update.Run();
   }
 }

@@ -66,10 +66,7 @@ class Session {
   void RefreshHead(Ino ino);
   Ino Follow(Ino folder);                   // through merges of folders
   std::vector<HeldVersion> Heads(Ino ino);  // best first
-  // Everything known of its versions. A user has the best head before him and so overwrites it.
-  Known KnownOf(Ino ino, bool user);
-  // Somebody who had this commit of the file before him overwrote or deleted it.
-  bool Overwritten(Ino ino, const Dot& commit);
+  Summary SeenContext(Ino ino);             // everything known of its versions
   std::vector<Stamp> VersionStamps(Ino ino);
   void NoteObject(const ContentId& id);
   void ChangedFolder(Ino folder, std::int64_t time_ns);
@@ -98,7 +95,7 @@ class Session {
   // merge.cc
   void MergeIntoVersions(VersionRow row);
   void JoinEarlyRemoval(LinkNo link, Ino ino);
-  void Widen(const HeldVersion& held, const Known& known);
+  void Widen(const HeldVersion& held, const Summary& context);
   void ToHistory(const HeldVersion& held);
   void Archive(const VersionRow& row, const std::string& inline_bytes);
 
@@ -138,8 +135,7 @@ class Session {
   Ino first_new_ = ~Ino{0};  // inodes from here on are new with this transaction: nobody shows them
 
   // What the repairs look at; each repair takes its own set.
-  std::set<Ino> versions_touched_;            // versions, links or attributes of these changed
-  std::set<Ino> copies_to_check_;             // these, and conflict copies of these: still wanted?
+  std::set<Ino> versions_touched_;            // heads or links of these changed
   std::unordered_set<Ino> folders_to_check_;  // have they live entries and are dead themselves?
   std::unordered_set<Ino> moved_folders_;     // may be in a cycle now
   std::set<Spot> collisions_;                 // names to be checked for several links

@@ -101,7 +101,7 @@ LinkId Tables::IdOfLink(LinkNo link) {
 
 InodeBrief Tables::Brief(Ino ino) {
   auto find = db_.Prepare(
-      "SELECT id, kind, pending, live_links, nlink, head, undeleted, set_time, copy_of "
+      "SELECT id, kind, pending, live_links, nlink, head, undeleted, set_time "
       "FROM inode WHERE ino = ?");
   find << ino;
   if (!find.Step()) throw StorageFailure(Error::kCorrupt, "a row names an inode that is not there");
@@ -115,13 +115,12 @@ InodeBrief Tables::Brief(Ino ino) {
   brief.head = find.Int(5);
   brief.undeleted = find.Int(6) != 0;
   brief.set_time = find.Int(7);
-  brief.copy_of = find.Unsigned(8);
   return brief;
 }
 
 std::optional<InodeRow> Tables::GetInode(Ino ino) {
   auto find = db_.Prepare(
-      "SELECT kind, target, rdev, copy_of, time, dev, life, sub, dot_dev, dot_n, extra "
+      "SELECT kind, target, rdev, time, dev, life, sub, dot_dev, dot_n, extra "
       "FROM inode WHERE ino = ? AND kind IS NOT NULL");
   find << ino;
   if (!find.Step()) return std::nullopt;
@@ -130,23 +129,22 @@ std::optional<InodeRow> Tables::GetInode(Ino ino) {
   row.kind = static_cast<Kind>(find.Int(0));
   row.target = find.String(1);
   row.rdev = find.Unsigned(2);
-  row.copy_of = find.Unsigned(3);
-  ReadHead(find, 4, row);
+  ReadHead(find, 3, row);
   return row;
 }
 
 void Tables::PutInode(const InodeRow& row, bool pending) {
   auto put = db_.Prepare(
-      "UPDATE inode SET pending = ?, kind = ?, target = ?, rdev = ?, copy_of = nullif(?, 0), "
-      "time = ?6, dev = ?, life = ?, sub = ?, dot_dev = ?, dot_n = ?, extra = ?, "
-      "ctime = max(ctime, ?6), mtime = CASE mtime WHEN 0 THEN ?6 ELSE mtime END WHERE ino = ?");
+      "UPDATE inode SET pending = ?, kind = ?, target = ?, rdev = ?, time = ?5, dev = ?, life = ?, "
+      "sub = ?, dot_dev = ?, dot_n = ?, extra = ?, ctime = max(ctime, ?5), "
+      "mtime = CASE mtime WHEN 0 THEN ?5 ELSE mtime END WHERE ino = ?");
   put << pending << static_cast<int>(row.kind);
   if (row.kind == Kind::kSymlink) {
     put << row.target;
   } else {
     put << nullptr;
   }
-  put << row.rdev << row.copy_of;
+  put << row.rdev;
   BindHead(put, row);
   put << row.ino;
   put.Run();
@@ -227,14 +225,6 @@ void Tables::PutRegister(const RegisterRow& row) {
   auto touch = db_.Prepare("UPDATE inode SET ctime = max(ctime, ?) WHERE ino = ?");
   touch << row.stamp.time_ns << row.ino;
   touch.Run();
-}
-
-std::vector<Ino> Tables::CopiesOf(Ino ino) {
-  auto find = db_.Prepare("SELECT ino FROM inode WHERE copy_of = ?");
-  find << ino;
-  std::vector<Ino> copies;
-  while (find.Step()) copies.push_back(find.Unsigned(0));
-  return copies;
 }
 
 Summary Tables::RemovedContext(Ino ino) {
@@ -343,7 +333,7 @@ std::optional<Removal> Tables::GetRemoval(LinkNo link) {
   if (!find.Step()) return std::nullopt;
   Removal removal;
   removal.seen = ReadStamp(find, 0);
-  removal.known = devices_.DecodeKnown(find.Bytes(4));
+  removal.context = devices_.Decode(find.Bytes(4));
   removal.merged_into = find.Unsigned(5);
   removal.time_ns = find.Int(6);
   removal.dot = ReadDot(find, 7);
@@ -357,7 +347,7 @@ void Tables::PutRemoval(const RemovalRow& row) {
       "merged, time, dot_dev, dot_n, extra) VALUES (?, ?, ?, ?, ?, ?, nullif(?, 0), ?, ?, ?, ?)");
   put << row.link;
   Bind(put, row.seen);
-  put << devices_.Encode(db_, row.known) << row.merged_into << row.time_ns;
+  put << devices_.Encode(db_, row.context) << row.merged_into << row.time_ns;
   Bind(put, row.dot);
   if (row.extra.empty()) {
     put << nullptr;
@@ -382,7 +372,7 @@ std::vector<HeldVersion> Tables::Versions(Ino ino) {
     held.commit = ReadDot(find, 1);
     held.content = {find.Fixed<std::array<std::uint8_t, 32>>(3), find.Unsigned(4)};
     held.mtime_ns = find.Int(5);
-    held.known = devices_.DecodeKnown(find.Bytes(6));
+    held.context = devices_.Decode(find.Bytes(6));
     ReadHead(find, 7, held);
     versions.push_back(std::move(held));
   }
@@ -402,7 +392,8 @@ VersionNo Tables::InsertVersion(const VersionRow& row) {
       "sub, dot_dev, dot_n, extra, inline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
   insert << row.ino;
   Bind(insert, row.commit);
-  insert << row.content.root << row.content.size << row.mtime_ns << devices_.Encode(db_, row.known);
+  insert << row.content.root << row.content.size << row.mtime_ns
+         << devices_.Encode(db_, row.context);
   BindHead(insert, row);
   if (row.inline_bytes.empty()) {
     insert << nullptr;
@@ -417,7 +408,7 @@ void Tables::UpdateVersion(VersionNo version, const VersionRow& row) {
   auto update = db_.Prepare(
       "UPDATE version SET context = ?, time = ?, dev = ?, life = ?, sub = ?, dot_dev = ?, "
       "dot_n = ?, extra = ? WHERE version = ?");
-  update << devices_.Encode(db_, row.known);
+  update << devices_.Encode(db_, row.context);
   BindHead(update, row);
   update << version;
   update.Run();

@@ -35,7 +35,6 @@ class Tables {
   std::optional<RegisterRow> GetRegister(Ino ino, std::string_view name);
   std::vector<RegisterRow> GetRegisters(Ino ino);
   void PutRegister(const RegisterRow& row);
-  std::vector<Ino> CopiesOf(Ino ino);  // conflict copies taken from it
   Summary RemovedContext(Ino ino);
   void PutRemovedContext(Ino ino, const Summary& removed);
 

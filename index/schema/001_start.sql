@@ -9,8 +9,7 @@ CREATE TABLE meta (
   value
 ) WITHOUT ROWID;
 
--- Devices by their short local number, which stamps, dots and contexts use in this file. A context
--- is followed by what of it is aside (known.h).
+-- Devices by their short local number, which stamps, dots and contexts use in this file.
 CREATE TABLE device (
   dev   INTEGER PRIMARY KEY,
   id    BLOB NOT NULL UNIQUE,
@@ -36,7 +35,6 @@ CREATE TABLE inode (
   ino    INTEGER PRIMARY KEY AUTOINCREMENT,    -- st_ino; never used twice
   id     BLOB NOT NULL UNIQUE,
   kind   INTEGER, target BLOB, rdev INTEGER NOT NULL DEFAULT 0,
-  copy_of INTEGER,                             -- ino: a conflict copy of one of its versions
   time INTEGER, dev INTEGER, life INTEGER, sub INTEGER,
   dot_dev INTEGER, dot_n INTEGER, extra BLOB,
   mode   INTEGER, owner INTEGER, acl_access BLOB, acl_default BLOB,
@@ -59,7 +57,6 @@ CREATE TABLE inode (
 );
 CREATE INDEX inode_dot ON inode (dot_dev, dot_n) WHERE dot_dev IS NOT NULL;
 CREATE INDEX inode_attr_dot ON inode (a_dot_dev, a_dot_n) WHERE a_dot_dev IS NOT NULL;
-CREATE INDEX inode_copy ON inode (copy_of) WHERE copy_of IS NOT NULL;
 CREATE INDEX inode_pending ON inode (pending) WHERE pending = 1;
 
 -- The other registers of row "attr": "m" the mtime that somebody set, "x" + name an xattr.
