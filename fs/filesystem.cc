@@ -33,41 +33,53 @@ std::optional<index::Ino> Filesystem::InoOf(Request& request, NodeId node) {
   return std::nullopt;
 }
 
-struct stat Filesystem::StatOf(const index::Node& inode, NodeId node) {
-  std::optional<LiveStat> live;
-  if (inode.kind == index::Kind::kFile) {
-    if (nodes_.Superseded(node)) {
-      // The catalogue has the newer content's figures; those who hold the old one keep its size.
-      live = LiveStat{inode.size, 0, inode.mtime_ns, inode.ctime_ns};
-      const auto handle = open_files_.AnyOf(node);
-      const auto size = handle ? files_.Seek(*handle, 0, SEEK_END) : Result<std::uint64_t>(0U);
-      if (size) live->size = size.value();
-      live->blocks = BlocksOf(live->size);
-    } else {
-      live = files_.Stat(inode.ino);
-    }
+Filesystem::Seen Filesystem::Complete(std::uint64_t commits, index::Node inode) {
+  Seen seen{std::move(inode), std::nullopt};
+  while (seen.inode.kind == index::Kind::kFile) {
+    seen.live = files_.Stat(seen.inode.ino);
+    if (seen.live || files_.Commits() == commits) break;
+    // The working file may have become a version after the catalogue was asked.
+    commits = files_.Commits();
+    auto again = catalogue_.Get(seen.inode.ino);
+    if (!again) break;
+    seen.inode = std::move(again.value());
   }
-  return MakeStat(inode, live, node, owners_.ToLocal(inode.owner));
+  return seen;
 }
 
-fuse_entry_param Filesystem::EntryOf(const index::Node& inode, NodeId node) {
+struct stat Filesystem::StatOf(const Seen& seen, NodeId node) {
+  std::optional<LiveStat> live = seen.live;
+  if (seen.inode.kind == index::Kind::kFile && nodes_.Superseded(node)) {
+    // The catalogue has the newer content's figures; those who hold the old one keep its size.
+    live = LiveStat{0, 0, seen.inode.mtime_ns, seen.inode.ctime_ns};
+    if (const auto handle = open_files_.AnyOf(node)) {
+      const auto size = files_.Seek(*handle, 0, SEEK_END);
+      if (size) live->size = size.value();
+      live->blocks = BlocksOf(live->size);
+    }
+  }
+  return MakeStat(seen.inode, live, node, owners_.ToLocal(seen.inode.owner));
+}
+
+fuse_entry_param Filesystem::EntryOf(const Seen& seen, NodeId node) {
   fuse_entry_param entry{};
   entry.ino = node;
-  entry.attr = StatOf(inode, node);
+  entry.attr = StatOf(seen, node);
   entry.attr_timeout = kCacheTimeout_s;
   entry.entry_timeout = kCacheTimeout_s;
   return entry;
 }
 
-void Filesystem::ReplyEntry(Request request, const index::Node& inode) {
-  const NodeId node = nodes_.Reference(inode.ino);
-  if (!request.Entry(EntryOf(inode, node))) Forget(node, 1);
+void Filesystem::ReplyEntry(Request request, const Seen& seen) {
+  const NodeId node = nodes_.Reference(seen.inode.ino);
+  if (!request.Entry(EntryOf(seen, node))) Forget(node, 1);
 }
 
 void Filesystem::ReplyAttributes(Request request, NodeId node, index::Ino ino) {
+  const std::uint64_t commits = files_.Commits();
   const auto inode = catalogue_.Get(ino);
   if (!inode) return request.Error(inode.error());
-  request.Attributes(StatOf(inode.value(), node), kCacheTimeout_s);
+  request.Attributes(StatOf(Complete(commits, inode.value()), node), kCacheTimeout_s);
 }
 
 void Filesystem::NameRemoved(const index::Removed& removed) {

@@ -95,14 +95,21 @@ class Filesystem {
   // The inode of a node; nothing (and an answered request) if the kernel made it up.
   std::optional<index::Ino> InoOf(Request& request, NodeId node);
 
-  // Everything that stat shows. For a node that the kernel refers to by `node`.
-  struct stat StatOf(const index::Node& inode, NodeId node);
-  fuse_entry_param EntryOf(const index::Node& inode, NodeId node);
+  // An inode, with the working file's figures if it is being written here. `commits` was
+  // Files::Commits before the catalogue was asked for `inode`.
+  struct Seen {
+    index::Node inode;
+    std::optional<LiveStat> live;
+  };
+  Seen Complete(std::uint64_t commits, index::Node inode);
+  // Everything that stat shows of what the kernel knows as `node`.
+  struct stat StatOf(const Seen& seen, NodeId node);
+  fuse_entry_param EntryOf(const Seen& seen, NodeId node);
   // Answers an entry and counts the kernel's reference.
-  void ReplyEntry(Request request, const index::Node& inode);
+  void ReplyEntry(Request request, const Seen& seen);
   void ReplyAttributes(Request request, NodeId node, index::Ino ino);
   void ReplyOpen(Request request, NodeId node, int flags, const Opened& opened);
-  void ReplyCreate(Request request, const index::Node& inode, int flags, const Opened& opened);
+  void ReplyCreate(Request request, const Seen& seen, int flags, const Opened& opened);
 
   void OpenNow(Request request, NodeId node, index::Ino ino, int flags);
   void ListInto(Request request, NodeId node, std::size_t size, off_t offset, bool plus);

@@ -98,6 +98,7 @@ void Filesystem::ListInto(Request request, NodeId node, std::size_t size, off_t 
   std::vector<NodeId> referenced;
   bool full = at < kAfterDotDot;
   while (!full) {
+    const std::uint64_t commits = files_.Commits();
     const auto entries = catalogue_.List(*folder, CookieAt(at), listing.Room() + 1);
     if (!entries) {
       if (!listing.bytes().empty()) break;  // the error comes with the next request
@@ -108,7 +109,7 @@ void Filesystem::ListInto(Request request, NodeId node, std::size_t size, off_t 
       const NodeId child = plus ? nodes_.Reference(entry.node.ino) : nodes_.Current(entry.node.ino);
       fuse_entry_param param{};
       if (plus) {
-        param = EntryOf(entry.node, child);
+        param = EntryOf(Complete(commits, entry.node), child);
       } else {
         param.attr.st_ino = child;
         param.attr.st_mode = TypeBits(entry.node.kind);

@@ -92,11 +92,10 @@ void Filesystem::ReplyOpen(Request request, NodeId node, int flags, const Opened
   files_.Release(opened.handle);
 }
 
-void Filesystem::ReplyCreate(Request request, const index::Node& inode, int flags,
-                             const Opened& opened) {
-  const NodeId node = nodes_.Reference(inode.ino);
+void Filesystem::ReplyCreate(Request request, const Seen& seen, int flags, const Opened& opened) {
+  const NodeId node = nodes_.Reference(seen.inode.ino);
   CreateReply reply{};
-  reply.entry = MakeEntryOut(EntryOf(inode, node));
+  reply.entry = MakeEntryOut(EntryOf(seen, node));
   reply.open = MakeOpenReply(flags, opened);
   open_files_.Add(node, opened.handle);
   if (request.Payload(&reply, sizeof(reply))) return;
@@ -125,7 +124,8 @@ void Filesystem::Create(Request request, NodeId parent, const char* name, mode_t
     if (removed) NameRemoved(removed.value());
     return request.Error(opened.error());
   }
-  ReplyCreate(std::move(request), made.value(), info->flags, opened.value());
+  ReplyCreate(std::move(request), Complete(files_.Commits(), made.value()), info->flags,
+              opened.value());
 }
 
 void Filesystem::Open(Request request, NodeId node, const fuse_file_info* info) {

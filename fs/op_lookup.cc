@@ -14,8 +14,9 @@ void Filesystem::Lookup(Request request, NodeId parent, const char* name) {
   const auto folder = InoOf(request, parent);
   if (!folder) return;
   if (std::strlen(name) > index::kNameMax) return request.Error(ENAMETOOLONG);
+  const std::uint64_t commits = files_.Commits();
   const auto found = catalogue_.Lookup(*folder, name);
-  if (found) return ReplyEntry(std::move(request), found.value());
+  if (found) return ReplyEntry(std::move(request), Complete(commits, found.value()));
   if (ToErrno(found.error()) != ENOENT) return request.Error(found.error());
   fuse_entry_param missing{};  // node 0: the kernel may remember that there is none
   missing.entry_timeout = kCacheTimeout_s;

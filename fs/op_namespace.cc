@@ -45,6 +45,7 @@ void Filesystem::MakeNode(Request request, NodeId parent, const char* name, mode
   auto node = Inherit(request, *folder, kind.value(), mode);
   if (!node) return request.Error(node.error());
   node.value().rdev = rdev;
+  const std::uint64_t commits = files_.Commits();
   const auto made = catalogue_.Make(*folder, name, node.value());
   if (!made) return request.Error(made.error());
   ++privilege_epoch_;
@@ -56,7 +57,7 @@ void Filesystem::MakeNode(Request request, NodeId parent, const char* name, mode
     files_.Release(opened.value().handle);
     if (!flushed) return request.Error(flushed.error());
   }
-  ReplyEntry(std::move(request), made.value());
+  ReplyEntry(std::move(request), Complete(commits, made.value()));
 }
 
 void Filesystem::MakeFolder(Request request, NodeId parent, const char* name, mode_t mode) {
@@ -66,7 +67,7 @@ void Filesystem::MakeFolder(Request request, NodeId parent, const char* name, mo
   if (!node) return request.Error(node.error());
   const auto made = catalogue_.Make(*folder, name, node.value());
   if (!made) return request.Error(made.error());
-  ReplyEntry(std::move(request), made.value());
+  ReplyEntry(std::move(request), {made.value(), std::nullopt});
 }
 
 void Filesystem::Symlink(Request request, const char* target, NodeId parent, const char* name) {
@@ -77,7 +78,7 @@ void Filesystem::Symlink(Request request, const char* target, NodeId parent, con
   node.value().target = target;
   const auto made = catalogue_.Make(*folder, name, node.value());
   if (!made) return request.Error(made.error());
-  ReplyEntry(std::move(request), made.value());
+  ReplyEntry(std::move(request), {made.value(), std::nullopt});
 }
 
 void Filesystem::Link(Request request, NodeId node, NodeId parent, const char* name) {
@@ -87,9 +88,11 @@ void Filesystem::Link(Request request, NodeId node, NodeId parent, const char* n
   if (!folder) return;
   // The name would lead to the newer content, not to what the caller holds.
   if (nodes_.Superseded(node)) return request.Error(ESTALE);
+  const std::uint64_t commits = files_.Commits();
   const auto linked = catalogue_.Link(*ino, *folder, name);
   if (!linked) return request.Error(linked.error());
-  ReplyEntry(std::move(request), linked.value());
+  nodes_.SetNameless(*ino, false);
+  ReplyEntry(std::move(request), Complete(commits, linked.value()));
 }
 
 void Filesystem::Unlink(Request request, NodeId parent, const char* name) {

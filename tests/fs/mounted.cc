@@ -1,0 +1,202 @@
+#include "mounted.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <utility>
+
+#include "index/merkle.h"
+
+namespace btfc::fs::test {
+namespace {
+
+// Large enough for a loaded machine.
+constexpr std::chrono::seconds kQuiet{60};
+
+index::CatalogueOptions CatalogueAt(const std::filesystem::path& path, const std::string& name) {
+  index::CatalogueOptions options;
+  options.path = path;
+  options.cluster.fill(7);
+  std::ranges::copy_n(name.begin(), std::min<std::ptrdiff_t>(std::ssize(name), 32),
+                      options.node_key.begin());
+  options.host_name = name;
+  return options;
+}
+
+}  // namespace
+
+std::string WhyNoMount() {
+  if (::geteuid() != 0) return "skipped: mounting for tests needs root";
+  if (::access("/dev/fuse", R_OK | W_OK) != 0) return "skipped: there is no usable /dev/fuse";
+  return {};
+}
+
+TempFolder::TempFolder(const std::string& name) {
+  std::string path = (std::filesystem::path(testing::TempDir()) / ("btfc-" + name + "-XXXXXX"));
+  if (::mkdtemp(path.data()) == nullptr) ADD_FAILURE() << "no temporary folder at " << path;
+  ::chmod(path.c_str(), 0755);
+  path_ = path;
+}
+
+TempFolder::~TempFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+std::uint64_t HeldSource::Request(const index::ContentId& /*id*/, std::uint64_t /*offset*/,
+                                  std::uint64_t /*length*/, Done done) {
+  const std::lock_guard lock(mutex_);
+  asked_.push_back({next_, std::move(done)});
+  return next_++;
+}
+
+void HeldSource::Cancel(std::uint64_t request) {
+  Done done;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = std::ranges::find(asked_, request, &Asked::number);
+    if (found == asked_.end()) return;
+    done = std::move(found->done);
+    asked_.erase(found);
+  }
+  done(Error::kCancelled);
+}
+
+std::size_t HeldSource::waiting() const {
+  const std::lock_guard lock(mutex_);
+  return asked_.size();
+}
+
+Mounted::Mounted(const std::string& name, const MountedOptions& options)
+    : folder_(name), cache_(folder_ / "cache"), root_(folder_ / "mnt") {
+  std::filesystem::create_directory(cache_);
+  std::filesystem::create_directory(root_);
+  auto catalogue = index::Catalogue::Open(CatalogueAt(cache_ / "index.db", name));
+  if (!catalogue) throw std::system_error(catalogue.error(), "Catalogue::Open");
+  catalogue_ = std::move(catalogue.value());
+  auto store = ObjectStore::Open(cache_);
+  if (!store) throw std::system_error(store.error(), "ObjectStore::Open");
+  store_ = std::move(store.value());
+  FilesOptions files_options;
+  files_options.read_only = options.read_only;
+  auto files = Files::Start(*catalogue_, *store_, source_, files_options);
+  if (!files) throw std::system_error(files.error(), "Files::Start");
+  files_ = std::move(files.value());
+
+  MountOptions mount_options;
+  mount_options.mount_point = root_;
+  mount_options.source = name;
+  mount_options.kernel_options = options.kernel_options;
+  mount_options.read_only = options.read_only;
+  mount_options.allow_other = options.allow_other;
+  mount_options.owner = options.owner;
+  mount_options.cache = options.passthrough ? cache_ : std::filesystem::path("/proc");
+  std::string why;
+  auto mount = Mount::Make(mount_options, *catalogue_, *files_, &why);
+  if (!mount) throw std::system_error(mount.error(), why);
+  mount_ = std::move(mount.value());
+  catalogue_->OnChange(
+      [this](const std::vector<index::Change>& changes) { mount_->Changed(changes); });
+  loop_ = std::thread([this] { mount_->Run({}); });
+}
+
+Mounted::~Mounted() {
+  Unmount();
+  catalogue_->OnChange([](const std::vector<index::Change>&) {});
+  files_->Stop();
+  files_.reset();
+  mount_.reset();
+}
+
+void Mounted::Unmount() {
+  if (!loop_.joinable()) return;
+  mount_->Unmount();
+  loop_.join();
+}
+
+bool Mounted::WaitQuiet() {
+  return Eventually([this] { return files_->GetStatus().writing == 0; },
+                    static_cast<int>(kQuiet.count()));
+}
+
+Peer::Peer(const std::string& name) : folder_(name) {
+  auto catalogue = index::Catalogue::Open(CatalogueAt(folder_ / "index.db", name));
+  if (!catalogue) throw std::system_error(catalogue.error(), "Catalogue::Open");
+  catalogue_ = std::move(catalogue.value());
+}
+
+void Peer::Copy(index::Catalogue& from, index::Catalogue& to) {
+  auto cut = from.Cut(to.Known());
+  ASSERT_TRUE(cut) << cut.error().message();
+  if (!cut.value()) return;
+  auto writer = to.Receive();
+  for (;;) {
+    auto part = cut.value()->Next();
+    ASSERT_TRUE(part) << part.error().message();
+    if (!part.value()) break;
+    const auto added = writer->Add(*part.value());
+    ASSERT_TRUE(added) << added.error().message();
+  }
+  const auto finished = writer->Finish();
+  ASSERT_TRUE(finished) << finished.error().message();
+}
+
+void Peer::Write(index::Ino file, const std::string& bytes) {
+  ASSERT_LE(bytes.size(), index::kInlineMax);
+  ASSERT_TRUE(catalogue_->BeginWrite(file, false));
+  index::NewVersion version;
+  version.id = index::ContentIdOf(bytes);
+  version.inline_bytes = bytes;
+  version.mtime_ns = std::chrono::system_clock::now().time_since_epoch().count();
+  const auto committed = catalogue_->Commit(file, version, false);
+  ASSERT_TRUE(committed) << committed.error().message();
+}
+
+int InProcess(const std::function<int()>& child, unsigned uid) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    if (uid != 0 && (::setgroups(0, nullptr) != 0 || ::setgid(uid) != 0 || ::setuid(uid) != 0)) {
+      ::_exit(99);
+    }
+    ::_exit(child());
+  }
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+std::string ReadWhole(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void WriteWhole(const std::filesystem::path& path, const std::string& bytes) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  file.close();
+  EXPECT_TRUE(file) << path;
+}
+
+bool Eventually(const std::function<bool()>& done, int seconds) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+  std::mutex mutex;
+  std::condition_variable never;
+  while (!done()) {
+    if (std::chrono::steady_clock::now() > until) return false;
+    std::unique_lock lock(mutex);
+    never.wait_for(lock, std::chrono::milliseconds(5));
+  }
+  return true;
+}
+
+}  // namespace btfc::fs::test

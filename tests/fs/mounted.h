@@ -1,0 +1,134 @@
+// A real mount for tests: catalogue, object store, files and the kernel, all of one host.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "fs/files.h"
+#include "fs/mount.h"
+#include "fs/object_store.h"
+#include "index/catalogue.h"
+
+namespace btfc::fs::test {
+
+// Why no mount is possible here; empty if it is. In CI (environment CI set) a missing /dev/fuse
+// or missing rights are a failure of the test instead.
+std::string WhyNoMount();
+
+// At the start of a test that mounts.
+#define BTFC_NEED_MOUNT()                                                            \
+  if (const std::string why = btfc::fs::test::WhyNoMount(); !why.empty()) {          \
+    if (std::getenv("CI") != nullptr) FAIL() << "CI must be able to mount: " << why; \
+    GTEST_SKIP() << why;                                                             \
+  }                                                                                  \
+  static_assert(true)
+
+// A new folder below testing::TempDir(), removed with all its content.
+class TempFolder {
+ public:
+  explicit TempFolder(const std::string& name);
+  ~TempFolder();
+  TempFolder(const TempFolder&) = delete;
+  TempFolder& operator=(const TempFolder&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+// Delivers nothing, unless the test answers the requests itself.
+class HeldSource : public ContentSource {
+ public:
+  std::uint64_t Request(const index::ContentId& id, std::uint64_t offset, std::uint64_t length,
+                        Done done) override;
+  void Cancel(std::uint64_t request) override;
+  void Available(const index::ContentId& /*id*/) override {}
+  void Withdraw(const index::ContentId& /*id*/, std::function<void()> done) override { done(); }
+
+  std::size_t waiting() const;
+
+ private:
+  struct Asked {
+    std::uint64_t number;
+    Done done;
+  };
+  mutable std::mutex mutex_;
+  std::vector<Asked> asked_;  // guarded by mutex_
+  std::uint64_t next_ = 1;    // guarded by mutex_
+};
+
+struct MountedOptions {
+  bool allow_other = true;
+  bool read_only = false;
+  bool passthrough = true;  // false: the probe is made to fail
+  std::vector<std::string> kernel_options;
+  OwnerPolicy owner = OwnerPolicy::kMap;
+};
+
+class Mounted {
+ public:
+  explicit Mounted(const std::string& name, const MountedOptions& options = {});
+  // Unmounts, lazily if a failed test left something open.
+  ~Mounted();
+
+  const std::filesystem::path& root() const { return root_; }
+  std::filesystem::path operator/(const std::string& name) const { return root_ / name; }
+  index::Catalogue& catalogue() { return *catalogue_; }
+  Files& files() { return *files_; }
+  Mount& mount() { return *mount_; }
+  HeldSource& source() { return source_; }
+  ObjectStore& store() { return *store_; }
+  const std::filesystem::path& cache() const { return cache_; }
+
+  // Until no file is being written or committed. False if that takes longer than a minute.
+  bool WaitQuiet();
+  // Ends the mount, not the rest.
+  void Unmount();
+
+ private:
+  TempFolder folder_;
+  std::filesystem::path cache_, root_;
+  HeldSource source_;
+  std::unique_ptr<index::Catalogue> catalogue_;
+  std::unique_ptr<ObjectStore> store_;
+  std::unique_ptr<Files> files_;
+  std::unique_ptr<Mount> mount_;
+  std::thread loop_;
+};
+
+// Another host's catalogue, in reach of a function call.
+class Peer {
+ public:
+  explicit Peer(const std::string& name);
+  index::Catalogue& catalogue() { return *catalogue_; }
+  // All that one knows and the other does not, either way.
+  void Send(index::Catalogue& to) { Copy(*catalogue_, to); }
+  void Fetch(index::Catalogue& from) { Copy(from, *catalogue_); }
+  // A file's new bytes, at most index::kInlineMax.
+  void Write(index::Ino file, const std::string& bytes);
+
+ private:
+  static void Copy(index::Catalogue& from, index::Catalogue& to);
+  TempFolder folder_;
+  std::unique_ptr<index::Catalogue> catalogue_;
+};
+
+// Runs `child` in a process of its own, as this user if not 0, and answers its exit status; -1 if
+// it was killed. The child may not use GoogleTest.
+int InProcess(const std::function<int()>& child, unsigned uid = 0);
+
+std::string ReadWhole(const std::filesystem::path& path);
+void WriteWhole(const std::filesystem::path& path, const std::string& bytes);
+
+// Until `done` answers true, looking again every few milliseconds. False after `seconds`.
+bool Eventually(const std::function<bool()>& done, int seconds = 30);
+
+}  // namespace btfc::fs::test
