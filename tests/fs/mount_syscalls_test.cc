@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -677,7 +678,7 @@ TEST_P(MountSyscalls, FilesAsUser) { Compare(kFileCases, kUser, false); }
 TEST_P(MountSyscalls, InSomebodyElsesFolder) { Compare(kStrangerCases, kUser, true); }
 
 INSTANTIATE_TEST_SUITE_P(Mode, MountSyscalls, testing::Bool(),
-                         [](const auto& info) { return info.param ? "Passthrough" : "Cached"; });
+                         [](const auto& suite) { return suite.param ? "Passthrough" : "Cached"; });
 
 }  // namespace
 }  // namespace btfc::fs::test
