@@ -147,6 +147,16 @@ Result<Ino> Catalogue::Parent(Ino folder) {
   return impl_->Read([&](Reader& reader) { return reader.Parent(folder); });
 }
 
+Result<std::vector<NameAt>> Catalogue::LinksOf(Ino ino) {
+  return impl_->Read([&](Reader& reader) -> Result<std::vector<NameAt>> {
+    auto find = reader.db().Prepare("SELECT up, name FROM place WHERE ino = ? AND state & 8");
+    find << ino;
+    std::vector<NameAt> names;
+    while (find.Step()) names.push_back({.parent = find.Unsigned(0), .name = find.String(1)});
+    return names;
+  });
+}
+
 Result<std::string> Catalogue::PathOf(Ino ino) {
   return impl_->Read([&](Reader& reader) { return reader.PathOf(ino); });
 }
