@@ -230,7 +230,6 @@ Result<std::unique_ptr<ObjectUse>> Files::Impl::PublishObject(FileState& state,
     const std::lock_guard lock(objects_.NameLock(version.id));
     BOOST_OUTCOME_TRYA(ours, store_.Link(store_.WorkPath(state.ino), version.id));
     if (ours) own = objects_.Opened(version.id, state.file);
-    BOOST_OUTCOME_TRYV(catalogue_.SetPresent(version.id, true));
     BOOST_OUTCOME_TRYV(catalogue_.Commit(state.ino, version, false));
   }
   return own;

@@ -87,14 +87,15 @@ Result<void> Files::Impl::NewWorkFile(const State& state, bool truncate, Later& 
     mtime_ns = state->mtime_ns;
   }
   collector_.SetAside(state->ino);
-  if (!state->orphan) {
+  // A file without a version is dirty in the catalogue from its first day.
+  if (!state->orphan && base) {
     BOOST_OUTCOME_TRYV(catalogue_.BeginWrite(state->ino, false));
   }
   auto made = MakeWorkFile(state->ino, bytes, mtime_ns);
   auto reader = made ? OpenFile(store_.WorkPath(state->ino), O_RDONLY) : Result<Fd>(made.error());
   if (!reader) {
     if (made) ::unlink(store_.WorkPath(state->ino).c_str());
-    if (!state->orphan) catalogue_.AbandonWrite(state->ino).has_value();
+    if (!state->orphan && base) catalogue_.AbandonWrite(state->ino).has_value();
     return reader.error();
   }
   state->file = std::make_shared<const Fd>(std::move(reader.value()));
