@@ -1,0 +1,70 @@
+// btfc: asks and tells the daemon of a mounted cluster.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "mount-helper/commands.h"
+
+namespace {
+
+using btfc::mount_helper::Where;
+
+// Options that most commands share.
+void AddWhere(CLI::App* command, Where* where, bool with_json) {
+  command->add_option("mountpoint", where->mount_point,
+                      "the mounted folder (default: the one you are in, or the only one)");
+  command->add_option("--cache", where->cache, "its cache folder, if it is not the usual one");
+  if (with_json) command->add_flag("--json", where->json, "for programs");
+}
+
+int Main(int argc, char** argv) {
+  using namespace btfc::mount_helper;
+  CLI::App app{"btfc - a folder that is the same on every host of a private cluster"};
+  app.set_version_flag("--version", "btfc " BTFC_VERSION);
+  app.require_subcommand(1);
+  Where where;
+  std::string file;
+  int code = 0;
+
+  auto* status =
+      app.add_subcommand("status", "how the folder is: what is still to come, conflicts");
+  AddWhere(status, &where, true);
+  status->callback([&] { code = StatusCommand(where); });
+
+  auto* peers = app.add_subcommand("peers", "the hosts that are connected");
+  AddWhere(peers, &where, true);
+  peers->callback([&] { code = PeersCommand(where); });
+
+  auto* key = app.add_subcommand("key", "where the cluster's key is, and how to add a host");
+  AddWhere(key, &where, true);
+  key->callback([&] { code = KeyCommand(where); });
+
+  auto* join = app.add_subcommand("join", "make this host a member, before its first mount");
+  join->add_option("keyfile", file, "a copy of another host's cluster.key, mode 0600")->required();
+  AddWhere(join, &where, false);
+  join->callback([&] { code = JoinCommand(file, where); });
+
+  auto* log = app.add_subcommand("log", "the versions of a file");
+  log->add_option("file", file, "a file in a mounted folder")->required();
+  log->add_option("--cache", where.cache, "the cache folder, if it is not the usual one");
+  log->add_flag("--json", where.json, "for programs");
+  log->callback([&] { code = LogCommand(file, where); });
+
+  auto* import = app.add_subcommand("import", "take in files that lie below the mount");
+  AddWhere(import, &where, false);
+  import->callback([&] { code = ImportCommand(where);
+});
+
+CLI11_PARSE(app, argc, argv);
+return code;
+}  // namespace
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return Main(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "btfc: %s\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,182 @@
+#include "mount-helper/commands.h"
+
+#include <fmt/format.h>
+#include <sys/xattr.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "mount-helper/cluster_files.h"
+#include "mount-helper/control.h"
+#include "mount-helper/mounts.h"
+#include "mount-helper/options.h"
+#include "mount-helper/status.h"
+
+namespace btfc::mount_helper {
+namespace {
+
+using nlohmann::json;
+
+constexpr auto kPatience = std::chrono::seconds(10);
+constexpr auto kCacheAttribute = "user.btfc.cache";  // of every mount's root
+
+int Complain(const std::string& text) {
+  fmt::print(stderr, "btfc: {}\n", text);
+  return 1;
+}
+
+std::filesystem::path Absolute(const std::string& path) {
+  std::error_code error;
+  auto absolute = (std::filesystem::current_path(error) / path).lexically_normal();
+  if (!absolute.has_filename() && absolute.has_relative_path()) absolute = absolute.parent_path();
+  return absolute;
+}
+
+// The mount a person means, or in `why` what to say.
+std::optional<MountedFolder> FindMount(const std::string& path, std::string* why) {
+  std::error_code error;
+  if (!path.empty()) {
+    if (auto mount = MountOf(Absolute(path))) return mount;
+    *why = fmt::format("{} is not in a mounted btfc folder", path);
+    return std::nullopt;
+  }
+  if (auto mount = MountOf(std::filesystem::current_path(error))) return mount;
+  auto mounts = ListMounts();
+  if (mounts.size() == 1) return mounts.front();
+  *why =
+      mounts.empty() ? "no btfc folder is mounted" : "several btfc folders are mounted; name one:";
+  for (const auto& mount : mounts) *why += " " + mount.mount_point.string();
+  return std::nullopt;
+}
+
+std::filesystem::path CacheOf(const MountedFolder& mount) {
+  std::array<char, 4096> value{};
+  const auto length =
+      getxattr(mount.mount_point.c_str(), kCacheAttribute, value.data(), value.size());
+  if (length > 0) return std::string(value.data(), static_cast<std::size_t>(length));
+  return DefaultCache(HomeFolder(), mount.source);
+}
+
+// The cache folder, whether or not its cluster is mounted.
+std::optional<std::filesystem::path> FindCache(const Where& where, std::string* why) {
+  if (!where.cache.empty()) return Absolute(where.cache);
+  if (const auto mount = FindMount(where.mount_point, why)) return CacheOf(*mount);
+  if (where.mount_point.empty()) return std::nullopt;
+  return DefaultCache(HomeFolder(), Absolute(where.mount_point).filename().string());
+}
+
+std::optional<json> Ask(const std::filesystem::path& cache, const json& request) {
+  const auto answer = AskDaemon(cache, request, kPatience);
+  if (!answer) {
+    const int number = ToErrno(answer.error());
+    if (number == ENOENT || number == ECONNREFUSED) {
+      Complain(fmt::format("no daemon runs on the cache {} (is it mounted?)", cache.string()));
+    } else {
+      Complain(fmt::format("the daemon of {} does not answer: {}", cache.string(),
+                           answer.error().message()));
+    }
+    return std::nullopt;
+  }
+  if (answer.value().contains("error")) {
+    Complain(answer.value()["error"].get<std::string>());
+    return std::nullopt;
+  }
+  return answer.value();
+}
+
+std::optional<json> AskAt(const Where& where, const json& request) {
+  std::string why;
+  const auto cache = FindCache(where, &why);
+  if (!cache) {
+    Complain(why);
+    return std::nullopt;
+  }
+  return Ask(*cache, request);
+}
+
+}  // namespace
+
+int StatusCommand(const Where& where) {
+  const auto status = AskAt(where, {{"command", "status"}});
+  if (!status) return 1;
+  fmt::print("{}", where.json ? status->dump(2) + "\n" : DescribeStatus(*status));
+  return 0;
+}
+
+int PeersCommand(const Where& where) {
+  const auto status = AskAt(where, {{"command", "status"}});
+  if (!status) return 1;
+  fmt::print("{}", where.json ? status->at("peers").dump(2) + "\n" : DescribePeers(*status));
+  return 0;
+}
+
+int KeyCommand(const Where& where) {
+  std::string why;
+  const auto cache = FindCache(where, &why);
+  if (!cache) return Complain(why);
+  const auto file = *cache / "cluster.key";
+  const auto key = torrent::ReadClusterKey(file, &why);
+  if (!key) return Complain(why);
+  std::string id;
+  for (const auto byte : key.value().cluster_id) id += fmt::format("{:02x}", byte);
+  if (where.json) {
+    fmt::print("{}\n", json{{"file", file.string()}, {"cluster", id}}.dump(2));
+  } else {
+    fmt::print(
+        "{}\n  cluster {}\n  Whoever has this file is a member. To add a host, copy it there\n"
+        "  (scp, a memory stick) and run `btfc join cluster.key MOUNTPOINT`, then\n"
+        "  `mount.btfc MOUNTPOINT`.\n",
+        file.string(), id.substr(0, 16));
+  }
+  return 0;
+}
+
+int JoinCommand(const std::string& key_file, const Where& where) {
+  const auto name =
+      where.mount_point.empty() ? "btfc" : Absolute(where.mount_point).filename().string();
+  const auto cache = where.cache.empty() ? DefaultCache(HomeFolder(), name) : Absolute(where.cache);
+  std::string why;
+  const auto joined = JoinCluster(key_file, cache, &why);
+  if (!joined) return Complain(why.empty() ? joined.error().message() : why);
+  fmt::print("joined; the key is in {}. Mount with: mount.btfc {}\n", cache.string(),
+             where.mount_point.empty() ? "~/btfc" : where.mount_point);
+  return 0;
+}
+
+int LogCommand(const std::string& file, const Where& where) {
+  std::string why;
+  const auto mount = FindMount(file, &why);
+  if (!mount) return Complain(why);
+  const auto cache = where.cache.empty() ? CacheOf(*mount) : Absolute(where.cache);
+  const auto path = Absolute(file).lexically_relative(mount->mount_point);
+  const auto answer = Ask(cache, {{"command", "log"}, {"path", path.native()}});
+  if (!answer) return 1;
+  const auto& versions = answer->at("versions");
+  if (where.json) {
+    fmt::print("{}\n", versions.dump(2));
+    return 0;
+  }
+  for (const auto& version : versions) {
+    fmt::print("{} {:<16} {:>10}  {}{}\n", HumanTime(version.at("time_ns").get<std::int64_t>()),
+               version.at("host").get<std::string>(),
+               HumanBytes(version.at("size").get<std::uint64_t>()),
+               version.at("root").get<std::string>().substr(0, 12),
+               version.at("current").get<bool>()   ? "  current"
+               : version.at("present").get<bool>() ? ""
+                                                   : "  not kept here");
+  }
+  return 0;
+}
+
+int ImportCommand(const Where& where) {
+  const auto answer = AskAt(where, {{"command", "import"}});
+  if (!answer) return 1;
+  fmt::print("importing what lies below the mount; `btfc status` shows how far it is\n");
+  return 0;
+}
+
+}  // namespace btfc::mount_helper

@@ -1,0 +1,334 @@
+#include "mount-helper/daemon.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <spdlog/sinks/rotating_file_sink.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "fs/files.h"
+#include "fs/mount.h"
+#include "fs/object_store.h"
+#include "index/catalogue.h"
+#include "mount-helper/bridge.h"
+#include "mount-helper/cache_lock.h"
+#include "mount-helper/cluster_files.h"
+#include "mount-helper/control.h"
+#include "mount-helper/import_job.h"
+#include "mount-helper/requests.h"
+#include "mount-helper/signals.h"
+#include "torrent/swarm.h"
+
+namespace btfc::mount_helper {
+namespace {
+
+constexpr auto kCachePatience = std::chrono::seconds(30);
+constexpr std::size_t kLogBytesMax = 5 * 1024 * 1024;
+constexpr std::size_t kLogFiles = 3;
+constexpr std::size_t kMissingPage = 1000;
+
+std::string HostName() {
+  std::array<char, 256> name{};
+  if (gethostname(name.data(), name.size() - 1) != 0) return "host";
+  return name.data();
+}
+
+// One life of a mount. Members are in the order in which they are made; what uses another is
+// below it.
+class Daemon {
+ public:
+  Daemon(const MountRequest& request, Reporter& reporter)
+      : request_(request), reporter_(reporter) {}
+
+  ExitCode Run();
+
+ private:
+  // Each step tells the reporter what is wrong and answers false if the mount cannot be.
+  bool CheckMountPoint();
+  bool TakeCache();
+  bool OpenIndex();
+  bool OpenFiles();
+  bool MakeMount();
+  bool StartSwarm();
+  bool StartControl();
+  bool Fail(ExitCode code, const std::string& line);
+
+  void StartLog();
+  void Changed(const std::vector<index::Change>& changes);
+  void WantMissing();
+  void Ready();
+  void Shutdown();
+
+  const MountRequest& request_;
+  Reporter& reporter_;
+  ExitCode code_ = kExitOk;
+  UniqueFd below_;  // the folder that the mount covers
+  std::optional<CacheLock> lock_;
+  Membership membership_;
+  bool first_mount_ = false;
+  std::unique_ptr<index::Catalogue> catalogue_;
+  std::unique_ptr<fs::ObjectStore> store_;
+  std::unique_ptr<Bridge> bridge_;
+  std::unique_ptr<fs::Files> files_;
+  std::unique_ptr<fs::Mount> mount_;
+  std::unique_ptr<torrent::Swarm> swarm_;
+  std::unique_ptr<ImportJob> import_;
+  std::unique_ptr<ControlServer> control_;
+};
+
+bool Daemon::Fail(ExitCode code, const std::string& line) {
+  code_ = code;
+  spdlog::error("{}", line);
+  reporter_.Fail(code, line);
+  return false;
+}
+
+bool Daemon::CheckMountPoint() {
+  const auto& path = request_.mount_point;
+  below_.Reset(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (below_) return true;
+  if (errno == ENOENT) {
+    return Fail(kExitUsage,
+                fmt::format("the mount point {} does not exist (mkdir it first)", path.string()));
+  }
+  if (errno == ENOTDIR) {
+    return Fail(kExitUsage, fmt::format("the mount point {} is not a folder", path.string()));
+  }
+  if (errno == ENOTCONN) {
+    return Fail(kExitFailed,
+                fmt::format("the mount point {0} holds the mount of a daemon that has died; "
+                            "`umount -l {0}` removes it",
+                            path.string()));
+  }
+  return Fail(kExitUsage, fmt::format("the mount point {} cannot be opened: {}", path.string(),
+                                      std::strerror(errno)));
+}
+
+void Daemon::StartLog() {
+  spdlog::set_pattern("%Y-%m-%d %H:%M:%S.%e %l %v");
+  spdlog::set_level(request_.verbose ? spdlog::level::debug : spdlog::level::info);
+  if (request_.foreground) return;
+  try {
+    auto logger = spdlog::rotating_logger_mt("btfc", (request_.cache / "btfc.log").string(),
+                                             kLogBytesMax, kLogFiles);
+    logger->flush_on(spdlog::level::info);
+    spdlog::set_default_logger(std::move(logger));
+  } catch (const spdlog::spdlog_ex& error) {
+    reporter_.Say(fmt::format("no log is written: {}", error.what()));
+  }
+}
+
+bool Daemon::TakeCache() {
+  std::string why;
+  if (!MakeCacheFolder(request_.cache, &why)) return Fail(kExitFailed, why);
+  auto taken = CacheLock::Take(request_.cache, request_.mount_point, kCachePatience);
+  if (auto* refused = std::get_if<CacheLock::Refused>(&taken)) {
+    return Fail(kExitFailed, refused->message);
+  }
+  lock_ = std::move(std::get<CacheLock>(taken));
+  StartLog();
+  auto membership = LoadMembership(request_.cache, request_.key, request_.spec, &why);
+  if (!membership) return Fail(kExitFailed, why.empty() ? membership.error().message() : why);
+  membership_ = std::move(membership.value());
+  return true;
+}
+
+bool Daemon::OpenIndex() {
+  index::CatalogueOptions options;
+  options.path = request_.cache / "index.db";
+  options.node_key = membership_.node.node_key;
+  options.cluster = membership_.cluster.cluster_id;
+  options.host_name = HostName();
+  std::error_code error;
+  first_mount_ = !std::filesystem::exists(options.path, error);
+  if (first_mount_) ImportJob::NotePending(request_.cache);
+  auto catalogue = index::Catalogue::Open(options);
+  if (catalogue) {
+    catalogue_ = std::move(catalogue.value());
+    return true;
+  }
+  const auto& file = options.path.string();
+  if (catalogue.error() == make_error_code(Error::kCorrupt)) {
+    return Fail(
+        kExitFailed,
+        fmt::format("the index {0} is damaged; nothing was changed. Move it aside and mount "
+                    "again: this host takes the index from the others (README, \"When "
+                    "something breaks\")",
+                    file));
+  }
+  if (catalogue.error() == make_error_code(Error::kTooNew)) {
+    return Fail(
+        kExitFailed,
+        fmt::format("the index {} was written by a newer btfc; install that version", file));
+  }
+  if (catalogue.error() == make_error_code(Error::kOtherCluster)) {
+    return Fail(kExitFailed, fmt::format("the cache {} holds the index of another cluster than the "
+                                         "key {}; put the right key back, or give another cache=",
+                                         request_.cache.string(), membership_.key_file.string()));
+  }
+  return Fail(kExitFailed,
+              fmt::format("cannot open the index {}: {}", file, catalogue.error().message()));
+}
+
+bool Daemon::OpenFiles() {
+  auto store = fs::ObjectStore::Open(request_.cache);
+  if (!store) {
+    return Fail(kExitFailed, fmt::format("cannot open the object store in {}: {}",
+                                         request_.cache.string(), store.error().message()));
+  }
+  store_ = std::move(store.value());
+  bridge_ = std::make_unique<Bridge>(*catalogue_, *store_);
+  fs::FilesOptions options;
+  options.read_timeout = request_.read_timeout;
+  options.read_only = request_.read_only;
+  auto files = fs::Files::Start(*catalogue_, *store_, *bridge_, options);
+  if (!files) return Fail(kExitSystem, "cannot start: " + files.error().message());
+  files_ = std::move(files.value());
+  const auto recovered = files_->Recover();
+  if (!recovered) {
+    return Fail(kExitFailed,
+                fmt::format("cannot take up what was being written at the last stop: {}",
+                            recovered.error().message()));
+  }
+  return true;
+}
+
+bool Daemon::MakeMount() {
+  fs::MountOptions options;
+  options.mount_point = request_.mount_point;
+  options.source = request_.spec;
+  options.kernel_options = request_.kernel_options;
+  options.read_only = request_.read_only;
+  options.allow_other = request_.allow_other;
+  options.owner = request_.numeric_owner ? fs::OwnerPolicy::kNumeric : fs::OwnerPolicy::kMap;
+  options.cache = request_.cache;
+  std::string why;
+  auto mount = fs::Mount::Make(options, *catalogue_, *files_, &why);
+  if (!mount) return Fail(kExitFailed, why.empty() ? mount.error().message() : why);
+  mount_ = std::move(mount.value());
+  return true;
+}
+
+bool Daemon::StartSwarm() {
+  torrent::SwarmOptions options;
+  options.cluster = membership_.cluster;
+  options.node = membership_.node;
+  options.host_name = HostName();
+  options.state_dir = request_.cache / "swarm";
+  options.listen = request_.listen;
+  options.port = request_.port;
+  options.peers = request_.peers;
+  options.trackers = request_.trackers;
+  options.lpd = request_.lpd;
+  options.dht = request_.dht;
+  options.read_only = request_.read_only;
+  options.lazy = request_.lazy;
+  std::string why;
+  auto swarm = torrent::Swarm::Start(options, *catalogue_, *bridge_, &why);
+  if (!swarm) return Fail(kExitFailed, why.empty() ? swarm.error().message() : why);
+  swarm_ = std::move(swarm.value());
+  bridge_->Connect(swarm_.get(), files_.get());
+  catalogue_->OnPublish([this] { swarm_->Published(); });
+  catalogue_->OnChange([this](const auto& changes) { Changed(changes); });
+  WantMissing();
+  const auto port = swarm_->Status().port;
+  if (port != request_.port) {
+    reporter_.Say(fmt::format("port {} is taken; listening on {}", request_.port, port));
+  }
+  return true;
+}
+
+bool Daemon::StartControl() {
+  import_ = std::make_unique<ImportJob>(request_, std::move(below_), *catalogue_, *store_, *swarm_,
+                                        [this](const auto& changes) { mount_->Changed(changes); });
+  auto control = ControlServer::Start(request_.cache, [this](const nlohmann::json& asked) {
+    return AnswerRequest(asked, request_, *catalogue_, *files_, *swarm_, *import_);
+  });
+  if (!control) {
+    return Fail(kExitFailed, fmt::format("cannot make the control socket in {}: {}",
+                                         request_.cache.string(), control.error().message()));
+  }
+  control_ = std::move(control.value());
+  return true;
+}
+
+void Daemon::Changed(const std::vector<index::Change>& changes) {
+  mount_->Changed(changes);
+  if (request_.lazy) return;
+  for (const auto& change : changes) {
+    if (change.what == index::Change::What::kWanted) swarm_->Want(change.content);
+  }
+}
+
+void Daemon::WantMissing() {
+  if (request_.lazy) return;
+  std::optional<index::ContentId> after;
+  while (true) {
+    const auto page = catalogue_->Missing(after, kMissingPage);
+    if (!page) {
+      spdlog::error("the index does not say what is missing: {}", page.error().message());
+      return;
+    }
+    if (page.value().empty()) return;
+    for (const auto& id : page.value()) swarm_->Want(id);
+    after = page.value().back();
+  }
+}
+
+void Daemon::Ready() {
+  spdlog::info("{} is mounted on {}, port {}, passthrough {}", request_.spec,
+               request_.mount_point.string(), swarm_->Status().port,
+               mount_->passthrough() ? "on" : "off");
+  if (membership_.new_cluster) {
+    reporter_.Say(fmt::format(
+        "This is a new cluster. To add a host: copy {} there and run `btfc join cluster.key {}`,\n"
+        "then mount.btfc there.",
+        membership_.key_file.string(), request_.mount_point.string()));
+  }
+  import_->Start([this](const std::string& line) { reporter_.Say(line); },
+                 [this] {
+                   reporter_.Ready();
+                   if (!request_.foreground) DetachStandardStreams();
+                 });
+}
+
+void Daemon::Shutdown() {
+  spdlog::info("stopping");
+  control_.reset();
+  import_.reset();
+  mount_.reset();
+  if (files_) files_->Stop();
+  if (swarm_) swarm_->Stop();
+  if (catalogue_) {
+    catalogue_->OnPublish({});
+    catalogue_->OnChange({});
+  }
+  if (bridge_) bridge_->Disconnect();
+  swarm_.reset();
+  files_.reset();
+}
+
+ExitCode Daemon::Run() {
+  if (!CheckMountPoint() || request_.fake) return code_;
+  if (TakeCache() && OpenIndex() && OpenFiles() && MakeMount() && StartSwarm() && StartControl()) {
+    const SignalThread signals([this] { mount_->Unmount(); });
+    mount_->Run([this] { Ready(); });
+  }
+  Shutdown();
+  return code_;
+}
+
+}  // namespace
+
+ExitCode RunDaemon(const MountRequest& request, Reporter& reporter) {
+  SignalThread::BlockSignals();
+  return Daemon(request, reporter).Run();
+}
+
+}  // namespace btfc::mount_helper

@@ -1,0 +1,69 @@
+// Files that were in the folder before the mount covered it.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <filesystem>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "fs/object_store.h"
+#include "index/catalogue.h"
+#include "mount-helper/options.h"
+#include "mount-helper/unique_fd.h"
+#include "torrent/swarm.h"
+
+namespace btfc::mount_helper {
+
+// Takes in what lies below the mount: at a cluster's first mount by itself (import=), later when
+// asked. Works on a thread of its own; all calls from any thread.
+class ImportJob {
+ public:
+  using Changed = std::function<void(const std::vector<index::Change>&)>;
+
+  // Marks the cache, before its index is made, as one whose first import is still to be done; an
+  // interrupted import goes on at the next mount.
+  static void NotePending(const std::filesystem::path& cache);
+
+  // `changed` tells the mount about names that appeared.
+  ImportJob(const MountRequest& request, UniqueFd below, index::Catalogue& catalogue,
+            fs::ObjectStore& store, const torrent::Swarm& swarm, Changed changed);
+  ~ImportJob();  // cancels
+  ImportJob(const ImportJob&) = delete;
+  ImportJob& operator=(const ImportJob&) = delete;
+
+  // The first import if it is pending, else a word if files lie there. `ready` is
+  // called when the person who mounts need not wait any longer: at once, or on a terminal after
+  // the import, with progress through `say` meanwhile.
+  void Start(std::function<void(const std::string&)> say, std::function<void()> ready);
+  // `btfc import`. EBUSY while one runs.
+  Result<void> Again();
+
+  // One line for `btfc status`; empty if there is nothing to say.
+  std::string Describe() const;
+
+ private:
+  void Launch(std::function<void()> work);
+  void ImportAll(const std::function<void(const std::string&)>& say);
+  void WaitForPeers();
+  bool Cancelled();
+  void Describe(std::string text);
+
+  const MountRequest& request_;
+  const UniqueFd below_;
+  index::Catalogue& catalogue_;
+  fs::ObjectStore& store_;
+  const torrent::Swarm& swarm_;
+  const Changed changed_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable cancel_;
+  bool cancelled_ = false;   // guarded by mutex_
+  bool running_ = false;     // guarded by mutex_
+  std::string description_;  // guarded by mutex_
+  std::thread thread_;
+};
+
+}  // namespace btfc::mount_helper

@@ -1,0 +1,20 @@
+// What the daemon answers on its control socket.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "fs/files.h"
+#include "index/catalogue.h"
+#include "mount-helper/import_job.h"
+#include "mount-helper/options.h"
+#include "torrent/swarm.h"
+
+namespace btfc::mount_helper {
+
+// {"command": "status"} | {"command": "log", "path": "a/b"} | {"command": "import"}; any other
+// answers {"error": text}. On the control server's thread.
+nlohmann::json AnswerRequest(const nlohmann::json& asked, const MountRequest& request,
+                             index::Catalogue& catalogue, const fs::Files& files,
+                             const torrent::Swarm& swarm, ImportJob& import);
+
+}  // namespace btfc::mount_helper
