@@ -42,9 +42,9 @@ std::variant<CacheLock, CacheLock::Refused> CacheLock::Take(
     const std::filesystem::path& cache, const std::filesystem::path& mount_point,
     std::chrono::milliseconds patience) {
   const auto file = cache / "lock";
-  UniqueFd fd(open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  fs::Fd fd(open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!fd) return Refused{fmt::format("cannot open {}: {}", file.string(), std::strerror(errno))};
-  const UniqueFd notifier(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  const fs::Fd notifier(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   inotify_add_watch(notifier.get(), file.c_str(), IN_CLOSE_WRITE);
   const auto deadline = Clock::now() + patience;
   while (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {

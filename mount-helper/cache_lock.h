@@ -6,7 +6,7 @@
 #include <string>
 #include <variant>
 
-#include "mount-helper/unique_fd.h"
+#include "fs/fd.h"
 
 namespace btfc::mount_helper {
 
@@ -23,8 +23,8 @@ class CacheLock {
                                                std::chrono::milliseconds patience);
 
  private:
-  explicit CacheLock(UniqueFd fd) : fd_(std::move(fd)) {}
-  UniqueFd fd_;
+  explicit CacheLock(fs::Fd fd) : fd_(std::move(fd)) {}
+  fs::Fd fd_;
 };
 
 }  // namespace btfc::mount_helper

@@ -88,9 +88,9 @@ std::string Answer(const ControlServer::Handler& handler, const std::string& req
 
 Result<std::unique_ptr<ControlServer>> ControlServer::Start(const std::filesystem::path& cache,
                                                             Handler handler) {
-  UniqueFd folder(open(cache.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  fs::Fd folder(open(cache.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!folder) return Errno(errno);
-  UniqueFd listener(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  fs::Fd listener(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!listener) return Errno(errno);
   unlinkat(folder.get(), kName, 0);  // left by a daemon that was killed; the cache's lock is ours
   const auto address = Address(folder.get());
@@ -101,12 +101,12 @@ Result<std::unique_ptr<ControlServer>> ControlServer::Start(const std::filesyste
   std::array<int, 2> wake{};
   if (pipe2(wake.data(), O_CLOEXEC) != 0) return Errno(errno);
   return std::unique_ptr<ControlServer>(new ControlServer(std::move(folder), std::move(listener),
-                                                          UniqueFd(wake[0]), UniqueFd(wake[1]),
+                                                          fs::Fd(wake[0]), fs::Fd(wake[1]),
                                                           std::move(handler)));
 }
 
-ControlServer::ControlServer(UniqueFd folder, UniqueFd socket, UniqueFd wake_read,
-                             UniqueFd wake_write, Handler handler)
+ControlServer::ControlServer(fs::Fd folder, fs::Fd socket, fs::Fd wake_read, fs::Fd wake_write,
+                             Handler handler)
     : folder_(std::move(folder)),
       socket_(std::move(socket)),
       wake_read_(std::move(wake_read)),
@@ -127,7 +127,7 @@ void ControlServer::Run() {
     if (poll(poll_for.data(), poll_for.size(), -1) < 0 && errno != EINTR) return;
     if (poll_for[1].revents != 0) return;
     if (poll_for[0].revents == 0) continue;
-    const UniqueFd connection(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    const fs::Fd connection(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
     if (connection) Serve(connection.get());
   }
 }
@@ -143,9 +143,9 @@ void ControlServer::Serve(int connection) {
 
 Result<nlohmann::json> AskDaemon(const std::filesystem::path& cache, const nlohmann::json& request,
                                  std::chrono::milliseconds patience) {
-  const UniqueFd folder(open(cache.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const fs::Fd folder(open(cache.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!folder) return Errno(errno);
-  const UniqueFd connection(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const fs::Fd connection(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!connection) return Errno(errno);
   const auto address = Address(folder.get());
   if (connect(connection.get(), Plain(address), sizeof address) != 0) return Errno(errno);

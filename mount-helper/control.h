@@ -10,8 +10,8 @@
 #include <string>
 #include <thread>
 
+#include "fs/fd.h"
 #include "index/result.h"
-#include "mount-helper/unique_fd.h"
 
 namespace btfc::mount_helper {
 
@@ -30,12 +30,11 @@ class ControlServer {
   ~ControlServer();  // ends the thread, removes the socket
 
  private:
-  ControlServer(UniqueFd folder, UniqueFd socket, UniqueFd wake_read, UniqueFd wake_write,
-                Handler handler);
+  ControlServer(fs::Fd folder, fs::Fd socket, fs::Fd wake_read, fs::Fd wake_write, Handler handler);
   void Run();
   void Serve(int connection);
 
-  UniqueFd folder_, socket_, wake_read_, wake_write_;
+  fs::Fd folder_, socket_, wake_read_, wake_write_;
   Handler handler_;
   std::thread thread_;
 };

@@ -68,7 +68,7 @@ class Daemon {
   const MountRequest& request_;
   Reporter& reporter_;
   ExitCode code_ = kExitOk;
-  UniqueFd below_;  // the folder that the mount covers
+  fs::Fd below_;  // the folder that the mount covers
   std::optional<CacheLock> lock_;
   Membership membership_;
   bool first_mount_ = false;
@@ -91,7 +91,7 @@ bool Daemon::Fail(ExitCode code, const std::string& line) {
 
 bool Daemon::CheckMountPoint() {
   const auto& path = request_.mount_point;
-  below_.Reset(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  below_ = fs::Fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (below_) return true;
   if (errno == ENOENT) {
     return Fail(kExitUsage,

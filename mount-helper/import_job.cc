@@ -48,7 +48,7 @@ void ImportJob::NotePending(const std::filesystem::path& cache) {
   std::ofstream(PendingFile(cache)).flush();
 }
 
-ImportJob::ImportJob(const MountRequest& request, UniqueFd below, index::Catalogue& catalogue,
+ImportJob::ImportJob(const MountRequest& request, fs::Fd below, index::Catalogue& catalogue,
                      fs::ObjectStore& store, const torrent::Swarm& swarm, Changed changed)
     : request_(request),
       below_(std::move(below)),
@@ -134,8 +134,9 @@ void ImportJob::WaitForPeers() {
   while (!cancelled_) {
     lock.unlock();
     const auto peers = swarm_.Status().peers;
-    const bool synced = !peers.empty() && std::all_of(peers.begin(), peers.end(),
-                                                      [](const auto& peer) { return peer.in_sync; });
+    const bool synced =
+        !peers.empty() &&
+        std::all_of(peers.begin(), peers.end(), [](const auto& peer) { return peer.in_sync; });
     const auto waited = std::chrono::steady_clock::now() - start;
     lock.lock();
     if (synced || waited > kDeltaPatience || (peers.empty() && waited > kPeerPatience)) return;
@@ -156,9 +157,11 @@ void ImportJob::ImportAll(const std::function<void(const std::string&)>& say) {
     say("importing: " + text);
   };
   fs::ImportOptions options;
-  options.mode = request_.import == ImportMode::kLink ? fs::ImportMode::kLink : fs::ImportMode::kCopy;
-  const auto imported = fs::Import(below_.get(), catalogue_, store_, options, progress,
-                                   [this] { return Cancelled(); }, changed_);
+  options.mode =
+      request_.import == ImportMode::kLink ? fs::ImportMode::kLink : fs::ImportMode::kCopy;
+  const auto imported = fs::Import(
+      below_.get(), catalogue_, store_, options, progress, [this] { return Cancelled(); },
+      changed_);
   if (!imported) {
     const auto text = fmt::format("the import stopped: {} (it goes on with `btfc import`)",
                                   imported.error().message());
@@ -169,8 +172,8 @@ void ImportJob::ImportAll(const std::function<void(const std::string&)>& say) {
   }
   std::error_code error;
   std::filesystem::remove(PendingFile(request_.cache), error);
-  const auto text = fmt::format("done: {} files, {}", imported.value().files,
-                                HumanBytes(imported.value().bytes));
+  const auto text =
+      fmt::format("done: {} files, {}", imported.value().files, HumanBytes(imported.value().bytes));
   Describe(text);
   spdlog::info("import {}", text);
   say("import " + text);

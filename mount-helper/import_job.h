@@ -9,10 +9,10 @@
 #include <string>
 #include <thread>
 
+#include "fs/fd.h"
 #include "fs/object_store.h"
 #include "index/catalogue.h"
 #include "mount-helper/options.h"
-#include "mount-helper/unique_fd.h"
 #include "torrent/swarm.h"
 
 namespace btfc::mount_helper {
@@ -28,7 +28,7 @@ class ImportJob {
   static void NotePending(const std::filesystem::path& cache);
 
   // `changed` tells the mount about names that appeared.
-  ImportJob(const MountRequest& request, UniqueFd below, index::Catalogue& catalogue,
+  ImportJob(const MountRequest& request, fs::Fd below, index::Catalogue& catalogue,
             fs::ObjectStore& store, const torrent::Swarm& swarm, Changed changed);
   ~ImportJob();  // cancels
   ImportJob(const ImportJob&) = delete;
@@ -52,7 +52,7 @@ class ImportJob {
   void Describe(std::string text);
 
   const MountRequest& request_;
-  const UniqueFd below_;
+  const fs::Fd below_;
   index::Catalogue& catalogue_;
   fs::ObjectStore& store_;
   const torrent::Swarm& swarm_;

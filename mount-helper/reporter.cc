@@ -95,11 +95,11 @@ Reporter GoToBackground() {
   }
   close(ends[0]);
   setsid();
-  return Reporter(UniqueFd(ends[1]));
+  return Reporter(fs::Fd(ends[1]));
 }
 
 void DetachStandardStreams() {
-  const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+  const fs::Fd null(open("/dev/null", O_RDWR | O_CLOEXEC));
   for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(null.get(), stream);
 }
 

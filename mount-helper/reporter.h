@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "mount-helper/unique_fd.h"
+#include "fs/fd.h"
 
 namespace btfc::mount_helper {
 
@@ -23,7 +23,7 @@ class Reporter {
   // Straight to standard output and error.
   Reporter() = default;
   // Through a pipe to the parent process.
-  explicit Reporter(UniqueFd pipe) : pipe_(std::move(pipe)) {}
+  explicit Reporter(fs::Fd pipe) : pipe_(std::move(pipe)) {}
 
   void Say(const std::string& line);
   // The mount answers: the parent exits with 0.
@@ -33,7 +33,7 @@ class Reporter {
 
  private:
   void Send(char kind, const std::string& line);
-  UniqueFd pipe_;
+  fs::Fd pipe_;
 };
 
 // Forks. In the child answers the reporter to use; the parent never returns: it relays the child's

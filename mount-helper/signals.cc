@@ -31,13 +31,13 @@ void SignalThread::BlockSignals() {
 
 SignalThread::SignalThread(std::function<void()> on_signal) : on_signal_(std::move(on_signal)) {
   const auto set = Signals();
-  signals_.Reset(signalfd(-1, &set, SFD_CLOEXEC));
+  signals_ = fs::Fd(signalfd(-1, &set, SFD_CLOEXEC));
   std::array<int, 2> ends{};
   if (!signals_ || pipe2(ends.data(), O_CLOEXEC) != 0) {
     throw std::system_error(errno, std::generic_category(), "no descriptor for signals");
   }
-  wake_read_.Reset(ends[0]);
-  wake_write_.Reset(ends[1]);
+  wake_read_ = fs::Fd(ends[0]);
+  wake_write_ = fs::Fd(ends[1]);
   thread_ = std::thread([this] { Run(); });
 }
 

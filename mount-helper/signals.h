@@ -4,7 +4,7 @@
 #include <functional>
 #include <thread>
 
-#include "mount-helper/unique_fd.h"
+#include "fs/fd.h"
 
 namespace btfc::mount_helper {
 
@@ -24,7 +24,7 @@ class SignalThread {
   void Run();
 
   std::function<void()> on_signal_;
-  UniqueFd signals_, wake_read_, wake_write_;
+  fs::Fd signals_, wake_read_, wake_write_;
   std::thread thread_;
 };
 
