@@ -16,6 +16,8 @@ namespace {
 constexpr std::string_view kAccess = "system.posix_acl_access";
 constexpr std::string_view kDefault = "system.posix_acl_default";
 constexpr std::string_view kTrusted = "trusted.";
+// Of the root only, and not listed: `btfc` finds the daemon's socket by it.
+constexpr std::string_view kCacheFolder = "user.btfc.cache";
 
 // Of fuse_setxattr_in::setxattr_flags.
 constexpr std::uint32_t kKillSetGroupId = 1;
@@ -82,6 +84,7 @@ Result<std::string> Filesystem::XattrValue(index::Ino ino, std::string_view name
     return value;
   }
   if (!Supported(name)) return Errno(EOPNOTSUPP);
+  if (ino == index::kRootIno && name == kCacheFolder) return cache_.native();
   return catalogue_.GetXattr(ino, name);
 }
 
