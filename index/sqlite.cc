@@ -119,7 +119,9 @@ Result<std::unique_ptr<Database>> Database::Open(const std::filesystem::path& fi
 }
 
 Database::~Database() {
-  for (auto& [sql, cached] : cache_) sqlite3_finalize(cached->handle);
+  for (auto& [sql, cached] : cache_) {
+    if (cached) sqlite3_finalize(cached->handle);  // not if it never compiled
+  }
   sqlite3_close_v2(handle_);
 }
 

@@ -84,7 +84,7 @@ class Daemon {
 
 bool Daemon::Fail(ExitCode code, const std::string& line) {
   code_ = code;
-  spdlog::error("{}", line);
+  if (!request_.foreground && lock_) spdlog::error("{}", line);  // there is a log besides
   reporter_.Fail(code, line);
   return false;
 }
@@ -286,10 +286,10 @@ void Daemon::Ready() {
                request_.mount_point.string(), swarm_->Status().port,
                mount_->passthrough() ? "on" : "off");
   if (membership_.new_cluster) {
-    reporter_.Say(fmt::format(
-        "This is a new cluster. To add a host: copy {} there and run `btfc join cluster.key {}`,\n"
-        "then mount.btfc there.",
-        membership_.key_file.string(), request_.mount_point.string()));
+    reporter_.Say("This is a new cluster. To add a host, copy its key there and join:");
+    reporter_.Say(fmt::format("  scp {} HOST: && ssh HOST btfc join cluster.key {}",
+                              membership_.key_file.string(), request_.mount_point.string()));
+    reporter_.Say("then mount it there with mount.btfc.");
   }
   import_->Start([this](const std::string& line) { reporter_.Say(line); },
                  [this] {

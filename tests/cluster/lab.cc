@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <netinet/in.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -42,6 +43,8 @@ void EnterOwnNamespaces() {
       throw std::runtime_error("mounts cannot be made private");
     }
     Ip("link set lo up");
+    // A daemon that went to the background becomes a child of this process again.
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
     return true;
   }();
   (void)kDone;

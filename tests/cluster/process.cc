@@ -119,6 +119,11 @@ int Daemon::Wait(std::chrono::milliseconds patience) {
   return Eventually(ended, patience) ? exit_code_ : -1;
 }
 
+bool HasEnded(pid_t process) {
+  waitpid(process, nullptr, WNOHANG);
+  return kill(process, 0) != 0;
+}
+
 bool Eventually(const std::function<bool()>& condition, std::chrono::milliseconds patience) {
   const auto deadline = Clock::now() + patience;
   while (!condition()) {

@@ -45,6 +45,9 @@ class Daemon {
   int exit_code_ = -1;
 };
 
+// Whether a process that this one inherited (a daemon in the background) has ended.
+bool HasEnded(pid_t process);
+
 // Asks until the answer is yes. For what another host or the kernel does in its own time, of
 // which nothing tells this process.
 bool Eventually(const std::function<bool()>& condition,

@@ -42,7 +42,7 @@ TEST_F(ProgramsTest, MountsInTheBackgroundAndEndsWithUmount) {
   EXPECT_EQ("lab", status["cluster"]);
   const pid_t daemon = status["pid"].get<pid_t>();
   ASSERT_EQ(0, umount2(Point().c_str(), 0));
-  EXPECT_TRUE(Eventually([&] { return kill(daemon, 0) != 0; }));
+  EXPECT_TRUE(Eventually([&] { return HasEnded(daemon); }));
   const auto again = Mount("lab " + Point().native() + " " + Cache());
   ASSERT_EQ(0, again.code) << again.output;
   EXPECT_EQ("x", ReadFile(Point() / "file"));
@@ -93,7 +93,7 @@ TEST_F(ProgramsTest, ADamagedIndexIsNotTouched) {
   WriteFile(Point() / "file", "x");
   const pid_t daemon = host().Status()["pid"].get<pid_t>();
   ASSERT_EQ(0, umount2(Point().c_str(), 0));
-  ASSERT_TRUE(Eventually([&] { return kill(daemon, 0) != 0; }));
+  ASSERT_TRUE(Eventually([&] { return HasEnded(daemon); }));
   const auto index = host().cache() / "index.db";
   const std::string damaged = "damaged" + ReadFile(index).substr(7);
   WriteFile(index, damaged);

@@ -1,0 +1,39 @@
+// Taking a folder's files into the cluster.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "fs/object_store.h"
+#include "index/catalogue.h"
+
+namespace btfc::fs {
+
+enum class ImportMode : std::uint8_t {
+  kCopy,  // reflinks where the filesystem can
+  kLink,  // objects are hard links of the imported files, and never changed in place
+};
+
+struct ImportOptions {
+  ImportMode mode = ImportMode::kCopy;
+};
+
+struct ImportProgress {
+  std::uint64_t files = 0;  // taken in so far, with folders and links
+  std::uint64_t bytes = 0;
+};
+
+// Walks the folder behind a descriptor and gives its files names in the catalogue's root. Stays on
+// one filesystem, follows no symlink, changes nothing in the folder. A name that is taken by an
+// equal content is left alone; by another, the imported one stands beside it under a conflict
+// name. Can be run again after it was interrupted. `progress` and `cancelled` are called on the
+// calling thread between files, `changed` with the names that appeared. Error::kCancelled; an
+// errno of the first file that could not be taken in, after all others were.
+Result<ImportProgress> Import(
+    int folder, index::Catalogue& catalogue, ObjectStore& store, const ImportOptions& options,
+    const std::function<void(const ImportProgress&)>& progress,
+    const std::function<bool()>& cancelled,
+    const std::function<void(const std::vector<index::Change>&)>& changed);
+
+}  // namespace btfc::fs
