@@ -107,20 +107,30 @@ void Catalogue::Impl::StartRows() {
       "dirty)");
   while (find.Step()) lost.push_back(find.Unsigned(0));
   for (const Ino ino : lost) session.DropPending(ino);
-  const auto held = tables_->GetDevice(self_);
-  if (!held || held->name != options_.host_name || held->key != options_.node_key) {
-    DeviceRow row;
-    row.device = self_;
-    row.name = options_.host_name.substr(0, kNameMax);
-    row.key = options_.node_key;
-    row.stamp = held ? session.Now({held->stamp}) : session.Now();
-    row.dot = session.NextDot();
-    session.Merge(std::move(row));
-  }
+  WriteDeviceRow(session);
   session.Finish();
   transaction.Commit();
   devices_.Settle();
   known_ = session.known();
+}
+
+// What others call this device in conflict names, unless they know already.
+void Catalogue::Impl::WriteDeviceRow(Session& session) {
+  const std::string name = options_.host_name.substr(0, kNameMax);
+  const auto held = tables_->GetDevice(session.self());
+  if (held && held->name == name && held->key == options_.node_key) return;
+  DeviceRow row;
+  row.device = session.self();
+  row.name = name;
+  row.key = options_.node_key;
+  row.stamp = held ? session.Now({held->stamp}) : session.Now();
+  row.dot = session.NextDot();
+  session.Merge(std::move(row));
+}
+
+void Catalogue::Impl::TakeNewIncarnation(Session& session) {
+  session.TakeIncarnation(NewIncarnation(*tables_, options_, [this] { return NewId(); }));
+  WriteDeviceRow(session);
 }
 
 Catalogue::Impl::~Impl() {
@@ -175,7 +185,13 @@ void Catalogue::Impl::Committed(const Summary& known) {
   known_ = known;
 }
 
-void Catalogue::Impl::AfterFailure() {
+void Catalogue::Impl::AfterFailure(const StorageFailure& failure) {
+  spdlog::error("index: {}", failure.what());
+  ReloadDevices();
+}
+
+// Numbers that a transaction gave and that were rolled back with it.
+void Catalogue::Impl::ReloadDevices() {
   try {
     devices_.Load(*writer_);
   } catch (const StorageFailure& failure) {
@@ -251,7 +267,7 @@ Result<void> Catalogue::Impl::EndBatch(bool commit) {
   }
   batch_.reset();
   const bool committed = commit && !failure;
-  if (!committed) AfterFailure();
+  if (!committed) ReloadDevices();
   const auto changes = std::move(batch_changes_);
   const bool published = batch_published_;
   batch_owner_ = std::thread::id();

@@ -184,6 +184,8 @@ struct CatalogueOptions {
 // All calls from any thread; reads do not wait for a delta that is being applied.
 class Catalogue : public Replica {
  public:
+  class Impl;  // index/ only
+
   // Creates the database if there is none. Error::kCorrupt, kTooNew, kOtherCluster.
   static Result<std::unique_ptr<Catalogue>> Open(const CatalogueOptions& options);
   ~Catalogue() override;
@@ -281,7 +283,6 @@ class Catalogue : public Replica {
   std::unique_ptr<DeltaWriter> Receive() override;
 
  private:
-  class Impl;
   explicit Catalogue(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -8,15 +8,22 @@ namespace btfc::index {
 namespace {
 
 struct Note {
-  Summary context;
+  Known known;
   bool orphan = false;
 };
 
 std::optional<Note> GetNote(Session& session, Ino ino) {
-  auto find = session.tables().db().Prepare("SELECT context, orphan FROM dirty WHERE ino = ?");
+  auto find = session.tables().db().Prepare("SELECT known, orphan FROM dirty WHERE ino = ?");
   find << ino;
   if (!find.Step()) return std::nullopt;
-  return Note{session.tables().devices().Decode(find.Bytes(0)), find.Int(1) != 0};
+  return Note{session.tables().devices().DecodeKnown(find.Bytes(0)), find.Int(1) != 0};
+}
+
+// What a user who opens the file now has before him.
+Known KnownNow(Session& session, Ino ino) {
+  Known known = session.KnownOf(ino, true);
+  JoinInto(known.context, session.known());
+  return known;
 }
 
 void DropNote(Session& session, Ino ino) {
@@ -50,8 +57,9 @@ Result<void> Catalogue::BeginWrite(Ino ino, bool durable) {
     if (node.kind != Kind::kFile) return Errno(EINVAL);
     Tables& tables = session.tables();
     auto put =
-        tables.db().Prepare("INSERT OR IGNORE INTO dirty (ino, context, orphan) VALUES (?, ?, ?)");
-    put << ino << tables.devices().Encode(tables.db(), session.known()) << (node.nlink == 0);
+        tables.db().Prepare("INSERT OR IGNORE INTO dirty (ino, known, orphan) VALUES (?, ?, ?)");
+    put << ino << tables.devices().EncodeKnown(tables.db(), KnownNow(session, ino))
+        << (node.nlink == 0);
     put.Run();
     return Ok();
   });
@@ -73,9 +81,10 @@ Result<Node> Catalogue::Commit(Ino ino, const NewVersion& version, bool still_op
     if (inode.pending) {
       session.Publish(ino);
     } else {
-      row.context = note ? note->context : session.known();
+      row.known = note ? note->known : KnownNow(session, ino);
       const auto own = session.known().find(session.self());
-      if (own != session.known().end()) JoinInto(row.context, Dot{session.self(), own->second});
+      if (own != session.known().end())
+        JoinInto(row.known.context, Dot{session.self(), own->second});
     }
     if (version.id.size > kInlineMax) MarkPresent(session, version.id);
     row.content = version.id;

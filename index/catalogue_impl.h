@@ -52,6 +52,7 @@ class Catalogue::Impl {
 
   // A remote delta may have made this cache another device.
   void SetSelf(const DeviceId& self);
+  void TakeNewIncarnation(Session& session);
   SessionContext MakeContext() const;
   std::array<std::uint8_t, 16> NewId();
 
@@ -59,11 +60,13 @@ class Catalogue::Impl {
   explicit Impl(const CatalogueOptions& options) : options_(options) {}
   Result<void> Start();
   void StartRows();
+  void WriteDeviceRow(Session& session);
   bool InBatch() const { return batch_owner_.load() == std::this_thread::get_id(); }
   // After the rows of a session are committed.
   void Committed(const Summary& known);
   void Tell(const std::vector<Change>& changes, bool published);
-  void AfterFailure();
+  void AfterFailure(const StorageFailure& failure);
+  void ReloadDevices();
 
   const CatalogueOptions options_;
   std::unique_ptr<Database> writer_;  // under write_gate_
@@ -102,7 +105,7 @@ auto Catalogue::Impl::Write(Op&& op) -> decltype(op(std::declval<Session&>())) {
     Session session(*tables_, MakeContext(), in_batch ? batch_known_ : Known());
     auto result = op(session);
     if (!result) {
-      if (devices_.grew() && !in_batch) AfterFailure();
+      if (devices_.grew() && !in_batch) ReloadDevices();
       return result;
     }
     session.Finish();
@@ -114,7 +117,11 @@ auto Catalogue::Impl::Write(Op&& op) -> decltype(op(std::declval<Session&>())) {
       return result;
     }
     transaction->Commit();
-    if (session.self() != Self()) SetSelf(session.self());
+    if (session.self() != Self()) {
+      // Before a row of the new device goes out, it must be certain that this is the one.
+      if (const auto synced = keeper_->Sync(); !synced) return synced.error();
+      SetSelf(session.self());
+    }
     Committed(session.known());
     gate.unlock();
     Tell(changes, session.wrote());
@@ -123,7 +130,7 @@ auto Catalogue::Impl::Write(Op&& op) -> decltype(op(std::declval<Session&>())) {
     if (in_batch) {
       batch_failure_ = failure.code();
     } else {
-      AfterFailure();
+      AfterFailure(failure);
     }
     return failure.code();
   }

@@ -9,7 +9,7 @@ Result<Ino> FolderFor(Session& session, Ino folder) {
   return reader.Folder(folder);
 }
 
-Result<Link> ShownLink(Session& session, const Spot& spot) {
+Result<Link> ShownLink(Session& session, const Slot& spot) {
   if (spot.name.size() > kNameMax) return Errno(ENAMETOOLONG);
   for (auto& link : session.tables().LinksAt(spot)) {
     if ((link.state & kShown) != 0) return std::move(link);
@@ -17,7 +17,7 @@ Result<Link> ShownLink(Session& session, const Spot& spot) {
   return Errno(ENOENT);
 }
 
-bool IsShown(Session& session, const Spot& spot) {
+bool IsShown(Session& session, const Slot& spot) {
   auto find =
       session.tables().db().Prepare("SELECT 1 FROM place WHERE up = ? AND name = ? AND state & 8");
   find << spot.folder << spot.name;
@@ -71,15 +71,15 @@ bool IsEmpty(Session& session, Ino folder) {
 }
 
 // The spot that (parent, name) means, free or taken.
-Result<Spot> SpotFor(Session& session, Ino parent, std::string_view name) {
+Result<Slot> SpotFor(Session& session, Ino parent, std::string_view name) {
   BOOST_OUTCOME_TRYV(CheckName(name));
   BOOST_OUTCOME_TRYA(folder, FolderFor(session, parent));
-  return Spot{folder, std::string(name)};
+  return Slot{folder, std::string(name)};
 }
 
 }  // namespace
 
-Ino MakeAt(Session& session, const Spot& spot, const NewNode& node) {
+Ino MakeAt(Session& session, const Slot& spot, const NewNode& node) {
   Tables& tables = session.tables();
   const Stamp stamp = session.Now();
   const bool pending = node.kind == Kind::kFile;  // until its first content

@@ -34,7 +34,7 @@ Node ReadNode(const Statement& row, int column) {
   node.atime_ns = row.Int(column + 7) != 0 ? row.Int(column + 7) : node.mtime_ns;
   node.rdev = row.Unsigned(column + 8);
   if (node.kind == Kind::kSymlink) node.size = row.Unsigned(column + 9);
-  if (!row.IsNull(column + 10)) {
+  if (node.kind == Kind::kFile && !row.IsNull(column + 10)) {
     node.content.id = {row.Fixed<std::array<std::uint8_t, 32>>(column + 10),
                        row.Unsigned(column + 11)};
     node.size = node.content.id.size;

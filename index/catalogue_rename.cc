@@ -6,7 +6,7 @@
 
 namespace btfc::index {
 
-void MoveTo(Session& session, const Link& link, const Spot& spot, const Stamp& stamp) {
+void MoveTo(Session& session, const Link& link, const Slot& spot, const Stamp& stamp) {
   PlaceRow row = link;
   row.spot = spot;
   row.stamp = stamp;
@@ -71,7 +71,7 @@ Result<void> Exchange(Session& session, const Link& a, const Link& b) {
 }
 
 struct Move {
-  Spot from, to;
+  Slot from, to;
   unsigned flags;
 };
 

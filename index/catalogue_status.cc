@@ -32,6 +32,7 @@ constexpr Invariant kInvariants[] = {
      "AND i.undeleted AND i.removed IS NULL GROUP BY v.ino HAVING count(*) > 1"},
     {"an edited file without a name",
      "SELECT 1 FROM inode i WHERE i.kind = 1 AND i.undeleted AND i.live_links = 0 "
+     "AND i.copy_of IS NULL "
      "AND EXISTS (SELECT 1 FROM place p WHERE p.ino = i.ino AND p.dot_n IS NOT NULL)"},
     {"an entry that no path leads to",
      "WITH RECURSIVE reached (ino) AS (SELECT 1 UNION SELECT p.ino FROM reached r "

@@ -5,7 +5,7 @@
 
 namespace btfc::index {
 
-Ino Session::ShownAt(const Spot& spot) {
+Ino Session::ShownAt(const Slot& spot) {
   auto find =
       tables_.db().Prepare("SELECT ino FROM place WHERE up = ? AND name = ? AND state & 8 LIMIT 1");
   find << spot.folder << spot.name;
@@ -30,7 +30,7 @@ void Session::NoteAttributes(Ino ino) {
 }
 
 void Session::CollectChanges() {
-  for (const Spot& spot : uncovered_) shown_before_.emplace(spot, 0);
+  for (const Slot& spot : uncovered_) shown_before_.emplace(spot, 0);
   for (const auto& [spot, before] : shown_before_) {
     const Ino now = ShownAt(spot);
     if (now == before) continue;

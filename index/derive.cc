@@ -189,13 +189,16 @@ std::vector<HeldVersion> Session::Heads(Ino ino) {
   return heads;
 }
 
-Summary Session::SeenContext(Ino ino) {
-  Summary seen;
+// A user has the best head before him and so overwrites it.
+Known Session::KnownOf(Ino ino, bool user) {
+  Known known;
   for (const auto& version : tables_.Versions(ino)) {
-    JoinInto(seen, version.context);
-    JoinInto(seen, version.commit);
+    known = known.SetAside(version.known, version.commit);
   }
-  return seen;
+  if (!user) return known;
+  const auto heads = Heads(ino);
+  if (!heads.empty()) known.aside.erase(heads.front().commit);
+  return known;
 }
 
 std::vector<Stamp> Session::VersionStamps(Ino ino) {
@@ -290,7 +293,7 @@ void Session::RefreshObjects() {
 
 // --- what a name shows
 
-void Session::TouchSpot(const Spot& spot) {
+void Session::TouchSpot(const Slot& spot) {
   collisions_.insert(spot);
   spots_.insert(spot);
   if (watching_ && !shown_before_.contains(spot)) shown_before_.emplace(spot, ShownAt(spot));
@@ -301,7 +304,7 @@ void Session::TouchSpot(const Spot& spot) {
 void Session::SettleSpots() {
   while (!spots_.empty()) {
     const auto spots = std::exchange(spots_, {});
-    for (const Spot& spot : spots) {
+    for (const Slot& spot : spots) {
       auto links = tables_.LinksAt(spot);
       std::erase_if(links, [](const Link& link) { return (link.state & kOurs) == 0; });
       if (!links.empty()) ShowOne(spot, links);
@@ -309,7 +312,7 @@ void Session::SettleSpots() {
   }
 }
 
-void Session::ShowOne(const Spot& spot, std::vector<Link>& links) {
+void Session::ShowOne(const Slot& spot, std::vector<Link>& links) {
   std::sort(links.begin(), links.end(), [](const Link& a, const Link& b) {
     return std::make_tuple(a.dot.n != 0, a.link) < std::make_tuple(b.dot.n != 0, b.link);
   });

@@ -24,8 +24,8 @@ DeviceId DeviceIdOf(const std::array<std::uint8_t, 32>& node_key, std::uint64_t 
   return {DerivedId("btfc device").Add(key).Add(incarnation).Finish()};
 }
 
-InodeId CopyInodeOf(const InodeId& inode, const Dot& commit) {
-  return {DerivedId("btfc copy").Add(inode).Add(commit.device).Add(commit.n).Finish()};
+InodeId CopyInodeOf(const InodeId& inode, const Stamp& loser) {
+  return {DerivedId("btfc copy").Add(inode).Add(loser.device).Add(loser.time_ns).Finish()};
 }
 
 LinkId CopyLinkOf(const InodeId& copy) { return {DerivedId("btfc link").Add(copy).Finish()}; }

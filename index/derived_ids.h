@@ -36,8 +36,9 @@ class DerivedId {
 };
 
 DeviceId DeviceIdOf(const std::array<std::uint8_t, 32>& node_key, std::uint64_t incarnation);
-// The conflict copy that holds a losing version, and its link.
-InodeId CopyInodeOf(const InodeId& inode, const Dot& commit);
+// The conflict copy that holds a losing version, and its link. A device never writes two versions
+// of one inode with one time.
+InodeId CopyInodeOf(const InodeId& inode, const Stamp& loser);
 LinkId CopyLinkOf(const InodeId& copy);
 // The ID in the name that a link gets when it has to leave a place.
 std::string RenameSuffix(const LinkId& link, const Stamp& placed);

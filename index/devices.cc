@@ -41,10 +41,7 @@ void DeviceTable::Load(Database& database) {
 }
 
 std::int64_t DeviceTable::NumberOf(Database& database, const DeviceId& id) {
-  {
-    const std::shared_lock lock(mutex_);
-    if (const auto found = numbers_.find(id); found != numbers_.end()) return found->second;
-  }
+  if (const auto found = IfKnown(id)) return *found;
   // Only the thread that writes gets here, so nobody else adds in between.
   auto insert = database.Prepare("INSERT INTO device (dev, id) VALUES (?, ?)");
   insert << static_cast<std::uint64_t>(ids_.size() + 1) << id;
@@ -54,6 +51,13 @@ std::int64_t DeviceTable::NumberOf(Database& database, const DeviceId& id) {
   numbers_.emplace(id, static_cast<std::int64_t>(ids_.size()));
   grew_ = true;
   return static_cast<std::int64_t>(ids_.size());
+}
+
+std::optional<std::int64_t> DeviceTable::IfKnown(const DeviceId& id) const {
+  const std::shared_lock lock(mutex_);
+  const auto found = numbers_.find(id);
+  if (found == numbers_.end()) return std::nullopt;
+  return found->second;
 }
 
 DeviceId DeviceTable::IdOf(std::int64_t number) const {
@@ -80,6 +84,30 @@ Summary DeviceTable::Decode(std::string_view bytes) const {
     summary[IdOf(number)] = TakeVarint(bytes);
   }
   return summary;
+}
+
+std::string DeviceTable::EncodeKnown(Database& database, const Known& known) {
+  std::string bytes;
+  PutVarint(bytes, known.context.size());
+  bytes += Encode(database, known.context);
+  for (const Dot& commit : known.aside) {
+    PutVarint(bytes, static_cast<std::uint64_t>(NumberOf(database, commit.device)));
+    PutVarint(bytes, commit.n);
+  }
+  return bytes;
+}
+
+Known DeviceTable::DecodeKnown(std::string_view bytes) const {
+  Known known;
+  for (std::uint64_t left = TakeVarint(bytes); left > 0; --left) {
+    const auto number = static_cast<std::int64_t>(TakeVarint(bytes));
+    known.context[IdOf(number)] = TakeVarint(bytes);
+  }
+  while (!bytes.empty()) {
+    const auto number = static_cast<std::int64_t>(TakeVarint(bytes));
+    known.aside.insert({IdOf(number), TakeVarint(bytes)});
+  }
+  return known;
 }
 
 }  // namespace btfc::index

@@ -1,12 +1,14 @@
 // Devices and their short local numbers.
 #pragma once
 
+#include <optional>
 #include <shared_mutex>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "index/ids.h"
+#include "index/known.h"
 #include "index/sqlite.h"
 
 namespace btfc::index {
@@ -28,12 +30,16 @@ class DeviceTable {
   void Load(Database& database);
   std::int64_t NumberOf(Database& database, const DeviceId& id);  // gives one if there is none
   DeviceId IdOf(std::int64_t number) const;
+  std::optional<std::int64_t> IfKnown(const DeviceId& id) const;
   bool grew() const { return grew_; }  // since Load or Settle
   void Settle() { grew_ = false; }
 
-  // Contexts of versions and removals as they are stored: varints, number and n in turn.
+  // As they are stored: varints, number and n in turn; before those of a Known's context, how many
+  // they are.
   std::string Encode(Database& database, const Summary& summary);
   Summary Decode(std::string_view bytes) const;
+  std::string EncodeKnown(Database& database, const Known& known);
+  Known DecodeKnown(std::string_view bytes) const;
 
  private:
   mutable std::shared_mutex mutex_;

@@ -27,6 +27,7 @@ void Session::Merge(InodeRow row, bool pending) {
   const auto held = tables_.GetInode(row.ino);
   if (held && !Beats(row, *held)) return;
   tables_.PutInode(row, pending);
+  versions_touched_.insert(row.ino);
   if (held && held->kind == row.kind) return;
   // Its links and, for a folder, its entries may have come before it.
   if (row.kind == Kind::kFile) RefreshHead(row.ino);
@@ -39,6 +40,7 @@ void Session::Merge(AttributesRow row) {
   if (held && !Beats(row, *held)) return;
   tables_.PutAttributes(row);
   if (held) NoteAttributes(row.ino);
+  TouchedCopy(row.ino);
 }
 
 void Session::Merge(RegisterRow row) {
@@ -53,12 +55,18 @@ void Session::Merge(RegisterRow row) {
     RefreshMtime(tables_.Brief(row.ino), heads.empty() ? nullptr : &heads.front());
   }
   NoteAttributes(row.ino);
+  TouchedCopy(row.ino);
+}
+
+// Whether somebody touched a conflict copy decides what becomes of it.
+void Session::TouchedCopy(Ino ino) {
+  if (tables_.Brief(ino).copy_of != 0) versions_touched_.insert(ino);
 }
 
 void Session::Merge(PlaceRow row) {
   auto held = tables_.GetLink(row.link);
   if (held && !Beats(row, *held)) return;
-  const Spot to{Follow(row.spot.folder), row.spot.name};
+  const Slot to{Follow(row.spot.folder), row.spot.name};
   TouchSpot(to);
   if (held && held->up != 0) TouchSpot({held->up, held->spot.name});
   if (held && held->ino != row.ino) {
@@ -72,17 +80,20 @@ void Session::Merge(PlaceRow row) {
   tables_.PutPlace(row);
   if (!held || held->ino != row.ino) JoinEarlyRemoval(row.link, row.ino);
   Touched(row.ino, row.stamp.time_ns);
+  versions_touched_.insert(row.ino);
   RefreshLink(row.link, held.has_value());
   if (held && held->up != 0) ChangedFolder(held->up, row.stamp.time_ns);
   ChangedFolder(to.folder, row.stamp.time_ns);
-  if (!held) RefreshLinksIn(row.ino);  // a folder: entries that came before their folder
+  if (held && held->ino != row.ino) RefreshLinksIn(held->ino);
+  if (!held || held->ino != row.ino)
+    RefreshLinksIn(row.ino);  // a folder: entries that came before their folder
 }
 
 // The link's removal came before its place: only now is it known whose versions it saw.
 void Session::JoinEarlyRemoval(LinkNo link, Ino ino) {
   const auto removal = tables_.GetRemoval(link);
-  if (!removal || removal->context.empty()) return;
-  tables_.PutRemovedContext(ino, Join(tables_.RemovedContext(ino), removal->context));
+  if (!removal || removal->known.context.empty()) return;
+  tables_.PutRemovedContext(ino, Join(tables_.RemovedContext(ino), removal->known.context));
   RefreshHead(ino);
 }
 
@@ -99,9 +110,9 @@ void Session::Merge(RemovalRow row) {
                 tables_.IdOfInode(held->merged_into) < tables_.IdOfInode(row.merged_into))) {
       joined.merged_into = held->merged_into;
     }
-    joined.context = Join(held->context, row.context);
+    joined.known = held->known.Unite(row.known);
     const auto same = [&joined](const Removal& side) {
-      return side.seen == joined.seen && side.context == joined.context &&
+      return side.seen == joined.seen && side.known == joined.known &&
              side.merged_into == joined.merged_into;
     };
     if (same(*held) && same(row)) {
@@ -118,9 +129,10 @@ void Session::Merge(RemovalRow row) {
   tables_.PutRemoval(row);
   const auto link = tables_.GetLink(row.link);
   if (!link) return;
+  versions_touched_.insert(link->ino);
   auto removed = tables_.RemovedContext(link->ino);
-  if (!Covers(removed, row.context)) {
-    JoinInto(removed, row.context);
+  if (!Covers(removed, row.known.context)) {
+    JoinInto(removed, row.known.context);
     tables_.PutRemovedContext(link->ino, removed);
     RefreshHead(link->ino);
   }
@@ -135,10 +147,10 @@ void Session::Merge(VersionRow row) {
     return version.commit == row.commit;
   });
   if (held == versions.end()) return MergeIntoVersions(std::move(row));
-  const Summary context = Join(held->context, row.context);
+  const Known known = held->known.Unite(row.known);
   const bool same_content = ContentKey(*held) == ContentKey(row);
-  const bool same_as_held = context == held->context;
-  const bool same_as_row = context == row.context;
+  const bool same_as_held = known == held->known;
+  const bool same_as_row = known == row.known;
   if (!same_content) {
     // One commit with two contents: no host of ours writes that. All choose alike.
     if (ContentKey(row) > ContentKey(*held)) {
@@ -157,7 +169,7 @@ void Session::Merge(VersionRow row) {
     row.dot = NextDot();
     row.extra = std::max(held->extra, row.extra);
   }
-  row.context = context;
+  row.known = known;
   MergeIntoVersions(std::move(row));
 }
 
@@ -168,26 +180,26 @@ void Session::MergeIntoVersions(VersionRow row) {
   const auto versions = tables_.Versions(ino);
   bool covered = false;
   for (const auto& other : versions) {
-    if (other.commit == row.commit || !Covers(other.context, row.commit)) continue;
+    if (other.commit == row.commit || !Covers(other.known.context, row.commit)) continue;
     covered = true;
-    Widen(other, row.context);
+    Widen(other, other.known.Unite(row.known));
   }
   if (covered) {
     Archive(row, row.inline_bytes);
     return RefreshHead(ino);
   }
   const HeldVersion* held = nullptr;
-  Summary context = row.context;
+  Known known = row.known;
   for (const auto& other : versions) {
     if (other.commit == row.commit) {
       held = &other;
-    } else if (Covers(row.context, other.commit)) {
-      JoinInto(context, other.context);
+    } else if (Covers(row.known.context, other.commit)) {
+      known = known.Unite(other.known);
       ToHistory(other);
     }
   }
-  if (context != row.context) {
-    row.context = context;
+  if (known != row.known) {
+    row.known = known;
     row.dot = NextDot();
   }
   if (held != nullptr) {
@@ -200,11 +212,10 @@ void Session::MergeIntoVersions(VersionRow row) {
   RefreshHead(ino);
 }
 
-void Session::Widen(const HeldVersion& held, const Summary& context) {
-  const Summary joined = Join(held.context, context);
-  if (joined == held.context) return;
+void Session::Widen(const HeldVersion& held, const Known& known) {
+  if (known == held.known) return;
   VersionRow row = held;
-  row.context = joined;
+  row.known = known;
   row.dot = NextDot();
   Merge(std::move(row));
 }

@@ -18,8 +18,7 @@ inline constexpr std::uint32_t kBlockSize = 16 * 1024;  // bytes
 
 struct HashedFile {
   ContentId id;
-  std::vector<Hash>
-      pieces;  // the layer at PieceLength(size); empty if the file is one piece or less
+  std::vector<Hash> pieces;  // the layer at PieceLength(size); empty if one piece or less
 };
 
 // Piece length of the object's torrent, a function of its size alone: 256 KiB up to 1 GiB,

@@ -17,16 +17,16 @@ inline constexpr std::size_t kOwnerNameMax = 256;     // bytes
 // ENOENT, ENOTDIR.
 Result<Ino> FolderFor(Session& session, Ino folder);
 // The link that a name shows; ENOENT.
-Result<Link> ShownLink(Session& session, const Spot& spot);
-bool IsShown(Session& session, const Spot& spot);
+Result<Link> ShownLink(Session& session, const Slot& spot);
+bool IsShown(Session& session, const Slot& spot);
 Result<Node> NodeOf(Session& session, Ino ino);
 Removed RemovedOf(Session& session, Ino ino);
 // A dot for a row of this inode, none while it waits for its first content.
 Dot DotFor(Session& session, const InodeBrief& inode);
 Result<void> CheckAttributes(const AttributesRow& row);
 // A new inode at a free name, without further checks.
-Ino MakeAt(Session& session, const Spot& spot, const NewNode& node);
+Ino MakeAt(Session& session, const Slot& spot, const NewNode& node);
 // The link gets another place and name. Nothing may be shown there any more.
-void MoveTo(Session& session, const Link& link, const Spot& spot, const Stamp& stamp);
+void MoveTo(Session& session, const Link& link, const Slot& spot, const Stamp& stamp);
 
 }  // namespace btfc::index

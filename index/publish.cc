@@ -26,7 +26,7 @@ void Session::Unlink(const Link& link, Ino waiting) {
     if (!last) return;
     if (waiting == 0) return PublishRemovalsOf(link.ino);
     // Replaced by another file that waits: what this one had replaced goes with that one.
-    auto pass = tables_.db().Prepare("UPDATE OR REPLACE pending_removal SET ino = ? WHERE ino = ?");
+    auto pass = tables_.db().Prepare("UPDATE pending_removal SET ino = ? WHERE ino = ?");
     pass << waiting << link.ino;
     pass.Run();
     return;
@@ -35,7 +35,7 @@ void Session::Unlink(const Link& link, Ino waiting) {
   row.link = link.link;
   row.seen = link.stamp;
   row.time_ns = context_.now_ns;
-  if (last) row.context = SeenContext(link.ino);
+  if (last) row.known = KnownOf(link.ino, true);
   if (waiting == 0) {
     row.dot = NextDot();
     return Merge(std::move(row));
@@ -43,30 +43,30 @@ void Session::Unlink(const Link& link, Ino waiting) {
   auto put = tables_.db().Prepare(
       "INSERT OR REPLACE INTO pending_removal (link, ino, seen_time, seen_dev, seen_life, "
       "seen_sub, "
-      "context, time) VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
+      "known, time) VALUES (?, ?, ?, ?, ?, ?, ?, ?)");
   put << row.link << waiting;
   tables_.Bind(put, row.seen);
-  put << tables_.devices().Encode(tables_.db(), row.context) << row.time_ns;
+  put << tables_.devices().EncodeKnown(tables_.db(), row.known) << row.time_ns;
   put.Run();
   RefreshLink(link.link);
   if (link.up != 0) ChangedFolder(link.up, row.time_ns);
 }
 
-void Session::PublishRemoval(LinkNo link, Ino waiting) {
+void Session::PublishRemoval(LinkNo link) {
   RemovalRow row;
   {
     auto find = tables_.db().Prepare(
-        "SELECT seen_time, seen_dev, seen_life, seen_sub, context, time FROM pending_removal "
-        "WHERE link = ? AND ino = ?");
-    find << link << waiting;
+        "SELECT seen_time, seen_dev, seen_life, seen_sub, known, time FROM pending_removal "
+        "WHERE link = ?");
+    find << link;
     if (!find.Step()) return;
     row.link = link;
     row.seen = tables_.ReadStamp(find, 0);
-    row.context = tables_.devices().Decode(find.Bytes(4));
+    row.known = tables_.devices().DecodeKnown(find.Bytes(4));
     row.time_ns = find.Int(5);
   }
-  auto drop = tables_.db().Prepare("DELETE FROM pending_removal WHERE link = ? AND ino = ?");
-  drop << link << waiting;
+  auto drop = tables_.db().Prepare("DELETE FROM pending_removal WHERE link = ?");
+  drop << link;
   drop.Run();
   row.dot = NextDot();
   Merge(std::move(row));
@@ -74,16 +74,14 @@ void Session::PublishRemoval(LinkNo link, Ino waiting) {
 }
 
 void Session::PublishRemovalsOf(Ino waiting) {
-  std::vector<LinkNo> links;
   auto find = tables_.db().Prepare("SELECT link FROM pending_removal WHERE ino = ?");
   find << waiting;
-  while (find.Step()) links.push_back(find.Int(0));
-  for (const LinkNo link : links) PublishRemoval(link, waiting);
+  PublishFound(find);
 }
 
-void Session::PublishRemovalsAt(const Spot& spot) {
+void Session::PublishRemovalsAt(const Slot& spot) {
   auto find = tables_.db().Prepare(
-      "SELECT r.link, r.ino FROM pending_removal r JOIN place p ON p.link = r.link "
+      "SELECT r.link FROM pending_removal r JOIN place p ON p.link = r.link "
       "WHERE p.up = ? AND p.name = ?");
   find << spot.folder << spot.name;
   PublishFound(find);
@@ -91,16 +89,16 @@ void Session::PublishRemovalsAt(const Spot& spot) {
 
 void Session::PublishRemovalsIn(Ino folder) {
   auto find = tables_.db().Prepare(
-      "SELECT r.link, r.ino FROM pending_removal r JOIN place p ON p.link = r.link "
+      "SELECT r.link FROM pending_removal r JOIN place p ON p.link = r.link "
       "WHERE p.up = ?");
   find << folder;
   PublishFound(find);
 }
 
 void Session::PublishFound(Statement& find) {
-  std::vector<std::pair<LinkNo, Ino>> found;
-  while (find.Step()) found.emplace_back(find.Int(0), find.Unsigned(1));
-  for (const auto& [link, waiting] : found) PublishRemoval(link, waiting);
+  std::vector<LinkNo> links;
+  while (find.Step()) links.push_back(find.Int(0));
+  for (const LinkNo link : links) PublishRemoval(link);
 }
 
 void Session::Publish(Ino file) {

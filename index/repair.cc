@@ -22,10 +22,9 @@ bool IsAlive(const Link& link) { return (link.state & kAlive) != 0; }
 
 void Repairer::Run() {
   for (int round = 0; round < kRounds; ++round) {
-    if (ReviveEdited() || SettleHeads() || RepairParents() || BreakCycle() || RepairNames()) {
-      continue;
-    }
-    return;
+    const bool repaired = Bury() || ReviveEdited() || SettleHeads() || WithdrawCopies() ||
+                          RepairParents() || BreakCycle() || RepairNames();
+    if (!repaired) return;
   }
   throw StorageFailure(Error::kCorrupt, "the repairs do not end");
 }
@@ -40,7 +39,7 @@ void Repairer::ReviveLink(const Link& link) {
 }
 
 // Keeps `previous`, so that a cycle is undone only once.
-void Repairer::MoveLink(const Link& link, const Spot& to) {
+void Repairer::MoveLink(const Link& link, const Slot& to) {
   PlaceRow row = link;
   row.spot = to;
   row.stamp = Repaired(row.stamp);
@@ -54,7 +53,7 @@ void Repairer::RemoveLink(const Link& link, Ino merged_into) {
   row.seen = link.stamp;
   row.merged_into = merged_into;
   row.time_ns = link.stamp.time_ns;
-  if (tables_.Brief(link.ino).live_links == 1) row.context = s_.SeenContext(link.ino);
+  if (tables_.Brief(link.ino).live_links == 1) row.known = s_.KnownOf(link.ino, false);
   row.dot = s_.NextDot();
   s_.Merge(std::move(row));
 }
@@ -64,50 +63,96 @@ std::string Repairer::HostName(const DeviceId& device) {
   return row && !row->name.empty() ? row->name : ToHex(device).substr(0, 8);
 }
 
-// --- (1) edit beats deletion: a version that no deletion saw needs a live link
+// A removal that saw no version.
+void Repairer::WithdrawLink(const Link& link) {
+  RemovalRow row;
+  row.link = link.link;
+  row.seen = link.stamp;
+  row.time_ns = link.stamp.time_ns;
+  row.dot = s_.NextDot();
+  s_.Merge(std::move(row));
+}
+
+// What merging touched goes to every repair that looks at files, with the conflict copies, whose
+// fate depends on the file.
+void Repairer::TakeTouched() {
+  const auto touched = std::exchange(s_.versions_touched_, {});
+  for (const Ino ino : touched) {
+    std::vector<Ino> inos = {ino};
+    auto copies = tables_.db().Prepare("SELECT ino FROM inode WHERE copy_of = ?");
+    copies << ino;
+    while (copies.Step()) inos.push_back(copies.Unsigned(0));
+    for (auto* todo : {&to_bury_, &to_revive_, &to_settle_, &to_withdraw_}) {
+      todo->insert(inos.begin(), inos.end());
+    }
+  }
+}
+
+// The files of a set, in the order that all hosts agree on. The set is empty afterwards.
+std::vector<InodeBrief> Repairer::Take(std::set<Ino>& todo) {
+  TakeTouched();
+  std::vector<InodeBrief> inodes;
+  for (const Ino ino : std::exchange(todo, {})) {
+    InodeBrief inode = tables_.Brief(ino);
+    if (inode.kind == Kind::kFile && !inode.pending) inodes.push_back(std::move(inode));
+  }
+  std::sort(inodes.begin(), inodes.end(),
+            [](const InodeBrief& a, const InodeBrief& b) { return a.id < b.id; });
+  return inodes;
+}
+
+// --- a revival that deletions have overtaken ends for good: a later edit through another link must
+// not bring this one back
+
+bool Repairer::Bury() {
+  bool buried = false;
+  for (const InodeBrief& inode : Take(to_bury_)) {
+    auto find = tables_.db().Prepare(
+        "SELECT p.link FROM place p JOIN removal r ON r.link = p.link "
+        "WHERE p.ino = ? AND p.life > 0 AND p.state & 1 = 0 "
+        "AND (r.seen_time, r.seen_dev) = (p.time, p.dev) AND r.seen_life < p.life ORDER BY p.id");
+    find << inode.ino;
+    std::vector<LinkNo> ended;
+    while (find.Step()) ended.push_back(find.Int(0));
+    for (const LinkNo no : ended) WithdrawLink(*tables_.GetLink(no));
+    buried = buried || !ended.empty();
+  }
+  return buried;
+}
+
+// --- edit beats deletion: a version that no deletion saw needs a live link
 
 bool Repairer::ReviveEdited() {
-  std::vector<std::pair<InodeId, Ino>> lost;
-  for (const Ino ino : s_.versions_touched_) {
-    const InodeBrief inode = tables_.Brief(ino);
-    if (inode.kind != Kind::kFile || inode.pending || inode.live_links > 0 || !inode.undeleted) {
-      continue;
-    }
-    lost.emplace_back(inode.id, ino);
-  }
-  std::sort(lost.begin(), lost.end());
   bool revived = false;
-  for (const auto& [id, ino] : lost) {
+  for (const InodeBrief& inode : Take(to_revive_)) {
+    if (inode.live_links > 0 || !inode.undeleted || IsSurplus(inode)) continue;
     std::optional<Link> latest;
-    for (const LinkNo no : tables_.LinksOf(ino)) {
+    for (const LinkNo no : tables_.LinksOf(inode.ino)) {
       auto link = tables_.GetLink(no);
-      if (link->dot.n == 0 || IsAlive(*link)) continue;
+      if (link->dot.n == 0) continue;
       if (!latest || std::tie(latest->stamp, latest->id) < std::tie(link->stamp, link->id)) {
         latest = std::move(link);
       }
     }
-    if (!latest) continue;
+    if (!latest || IsAlive(*latest)) continue;
     ReviveLink(*latest);
     revived = true;
   }
   return revived;
 }
 
-// --- (2) one head: the best covers the others, every other content becomes a conflict copy
+// --- one head: the best covers the others, every other content becomes a conflict copy
 
 bool Repairer::SettleHeads() {
-  const auto touched = std::exchange(s_.versions_touched_, {});
-  std::vector<std::pair<InodeId, Ino>> split;
-  for (const Ino ino : touched) {
-    const InodeBrief inode = tables_.Brief(ino);
-    if (inode.kind != Kind::kFile || inode.live_links == 0) continue;
+  std::vector<Ino> split;
+  for (const InodeBrief& inode : Take(to_settle_)) {
+    if (inode.live_links == 0) continue;
     auto count = tables_.db().Prepare("SELECT count(*) FROM version WHERE ino = ?");
-    count << ino;
+    count << inode.ino;
     count.Step();
-    if (count.Int(0) > 1 && s_.Heads(ino).size() > 1) split.emplace_back(inode.id, ino);
+    if (count.Int(0) > 1 && s_.Heads(inode.ino).size() > 1) split.push_back(inode.ino);
   }
-  std::sort(split.begin(), split.end());
-  for (const auto& [id, ino] : split) SettleHeadsOf(ino);
+  for (const Ino ino : split) SettleHeadsOf(ino);
   return !split.empty();
 }
 
@@ -118,7 +163,7 @@ void Repairer::SettleHeadsOf(Ino ino) {
   for (const auto& head : heads) {
     if (!contents.empty() && !contents.contains(head.content)) WriteCopy(ino, head);
     contents.insert(head.content);
-    JoinInto(best.context, head.commit);
+    if (head.commit != best.commit) best.known = best.known.SetAside(head.known, head.commit);
   }
   best.dot = s_.NextDot();
   s_.Merge(std::move(best));
@@ -127,7 +172,7 @@ void Repairer::SettleHeadsOf(Ino ino) {
 // The copy's ids and its commit come from the loser: made twice it is the same file, and a deletion
 // or edit of one also covers the other.
 void Repairer::WriteCopy(Ino inode, const HeldVersion& head) {
-  const InodeId copy_id = CopyInodeOf(tables_.IdOfInode(inode), head.commit);
+  const InodeId copy_id = CopyInodeOf(tables_.IdOfInode(inode), head.stamp);
   const LinkId link_id = CopyLinkOf(copy_id);
   const LinkNo link = tables_.LinkOf(link_id);
   if (tables_.GetLink(link)) return;
@@ -149,6 +194,7 @@ void Repairer::WriteCopy(Ino inode, const HeldVersion& head) {
   };
   InodeRow file;
   file.ino = copy;
+  file.copy_of = inode;
   s_.Merge(stamped(file));
   if (auto attributes = tables_.GetAttributes(inode)) {
     attributes->ino = copy;
@@ -167,13 +213,59 @@ void Repairer::WriteCopy(Ino inode, const HeldVersion& head) {
   s_.Merge(stamped(place));
   VersionRow version = head;
   version.ino = copy;
-  version.context.clear();
+  version.known = {};
   version.inline_bytes = tables_.InlineOf(head.version);
   version.dot = s_.NextDot();
   s_.Merge(std::move(version));
 }
 
-// --- (3) a live link in a dead folder: the folder comes back
+// --- a surplus copy goes, by a removal that saw no version: if somebody touched it meanwhile, it
+// is not surplus, and comes back as edited
+
+bool Repairer::WithdrawCopies() {
+  std::vector<LinkNo> late;
+  for (const InodeBrief& inode : Take(to_withdraw_)) {
+    if (inode.live_links > 0 && IsSurplus(inode))
+      late.push_back(tables_.LinksOf(inode.ino).front());
+  }
+  for (const LinkNo no : late) WithdrawLink(*tables_.GetLink(no));
+  return !late.empty();
+}
+
+// A conflict copy of what somebody who had it before him overwrote or deleted in the file, if all
+// of the copy's rows are still a repair's.
+bool Repairer::IsSurplus(const InodeBrief& inode) {
+  if (inode.copy_of == 0) return false;
+  const auto links = tables_.LinksOf(inode.ino);
+  const auto versions = tables_.Versions(inode.ino);
+  if (links.size() != 1 || versions.size() != 1) return false;
+  const Stamp made = tables_.GetInode(inode.ino)->stamp;
+  const auto untouched = [&made](const Stamp& stamp) {
+    return stamp.time_ns == made.time_ns && stamp.device == made.device;
+  };
+  if (!untouched(tables_.GetLink(links.front())->stamp)) return false;
+  if (!untouched(versions.front().stamp)) return false;
+  const auto attributes = tables_.GetAttributes(inode.ino);
+  if (attributes && !untouched(attributes->stamp)) return false;
+  for (const auto& row : tables_.GetRegisters(inode.ino)) {
+    if (!untouched(row.stamp)) return false;
+  }
+  return WasOverwritten(inode.copy_of, versions.front().commit);
+}
+
+// Somebody overwrote or deleted this commit and had it before him.
+bool Repairer::WasOverwritten(Ino ino, const Dot& commit) {
+  for (const auto& version : tables_.Versions(ino)) {
+    if (version.known.Overwrote(commit)) return true;
+  }
+  for (const LinkNo no : tables_.LinksOf(ino)) {
+    const auto removal = tables_.GetRemoval(no);
+    if (removal && removal->known.Overwrote(commit)) return true;
+  }
+  return false;
+}
+
+// --- a live link in a dead folder: the folder comes back
 
 bool Repairer::RepairParents() {
   const auto folders = std::exchange(s_.folders_to_check_, {});
@@ -191,7 +283,7 @@ bool Repairer::RepairParents() {
   return !dead.empty();
 }
 
-// --- (4) cycles of folders: the latest move is undone; failing that, it goes to the root
+// --- cycles of folders: the latest move is undone; failing that, it goes to the root
 
 std::optional<Ino> Repairer::ParentOf(Ino folder) {
   const auto link = tables_.FolderLink(folder);
@@ -277,7 +369,7 @@ void Repairer::UndoMove(const std::vector<Ino>& cycle) {
       last = std::move(link);
     }
   }
-  Spot to = last->previous.value_or(Spot{kRootIno, last->spot.name});
+  Slot to = last->previous.value_or(Slot{kRootIno, last->spot.name});
   bool undone = last->previous.has_value();
   const Way way = Above(to.folder);
   if (way.end != kRootIno ||
@@ -302,7 +394,7 @@ void Repairer::UndoMove(const std::vector<Ino>& cycle) {
   s_.Merge(std::move(*attributes));
 }
 
-// --- (5) unique names: folders merge, equal files become one, others get conflict names
+// --- unique names: folders merge, equal files become one, others get conflict names
 
 bool Repairer::RepairNames() {
   struct Shared {
@@ -311,7 +403,7 @@ bool Repairer::RepairNames() {
     std::vector<Link> links;
   };
   std::vector<Shared> shared;
-  for (const Spot& spot : std::exchange(s_.collisions_, {})) {
+  for (const Slot& spot : std::exchange(s_.collisions_, {})) {
     auto links = tables_.LinksAt(spot);
     std::erase_if(links, [](const Link& link) { return !IsLive(link); });
     if (links.size() < 2) continue;

@@ -1,6 +1,6 @@
 // Repairs: ordinary rows, functions of the rows they repair, that make a filesystem of what merging
 // left: one head a file, live parents, no cycles, one link a name. Two hosts that repair the same
-// write the same. The executable specification is tests/model/replication.py.
+// write the same. The executable specification is tests/model/replication.py (Host.repair).
 #pragma once
 
 #include "index/session.h"
@@ -17,17 +17,24 @@ class Repairer {
 
  private:
   // Each answers true if it wrote anything.
+  bool Bury();
   bool ReviveEdited();
   bool SettleHeads();
+  bool WithdrawCopies();
   bool RepairParents();
   bool BreakCycle();
   bool RepairNames();
 
+  void TakeTouched();
+  std::vector<InodeBrief> Take(std::set<Ino>& todo);
+  bool IsSurplus(const InodeBrief& inode);
+  bool WasOverwritten(Ino ino, const Dot& commit);
   void SettleHeadsOf(Ino ino);
   void WriteCopy(Ino inode, const HeldVersion& head);
   void ReviveLink(const Link& link);
-  void MoveLink(const Link& link, const Spot& to);
+  void MoveLink(const Link& link, const Slot& to);
   void RemoveLink(const Link& link, Ino merged_into);
+  void WithdrawLink(const Link& link);
   void UndoMove(const std::vector<Ino>& cycle);
   void RepairName(std::vector<Link> links);
   std::string HostName(const DeviceId& device);
@@ -50,6 +57,8 @@ class Repairer {
 
   Session& s_;
   Tables& tables_;
+  // Files that each of the repairs has still to look at.
+  std::set<Ino> to_bury_, to_revive_, to_settle_, to_withdraw_;
 };
 
 }  // namespace btfc::index

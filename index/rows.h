@@ -6,6 +6,7 @@
 
 #include "index/catalogue.h"
 #include "index/ids.h"
+#include "index/known.h"
 
 namespace btfc::index {
 
@@ -33,6 +34,7 @@ struct InodeRow : RowHead {
   Kind kind = Kind::kFile;
   std::string target;
   std::uint64_t rdev = 0;
+  Ino copy_of = 0;  // a conflict copy: the inode whose loser it holds
 };
 
 // The main register of row "attr".
@@ -53,17 +55,17 @@ struct RegisterRow : RowHead {
   std::optional<std::string> value;  // nothing: removed
 };
 
-struct Spot {
+struct Slot {
   Ino folder = 0;
   std::string name;
-  auto operator<=>(const Spot&) const = default;
+  auto operator<=>(const Slot&) const = default;
 };
 
 struct PlaceRow : RowHead {
   LinkNo link = 0;
   Ino ino = 0;
-  Spot spot;                     // folder as written, before merges
-  std::optional<Spot> previous;  // before the last user's move
+  Slot spot;                     // folder as written, before merges
+  std::optional<Slot> previous;  // before the last user's move
 };
 
 struct VersionRow : RowHead {
@@ -72,12 +74,12 @@ struct VersionRow : RowHead {
   ContentId content;
   std::int64_t mtime_ns = 0;
   std::string inline_bytes;
-  Summary context;
+  Known known;
 };
 
 struct Removal {
-  Stamp seen;       // place stamp that the remover saw
-  Summary context;  // versions seen, if it took the last live link
+  Stamp seen;   // place stamp that the remover saw
+  Known known;  // versions seen, if it took the last live link
   Ino merged_into = 0;
   std::int64_t time_ns = 0;  // when; for the folder's mtime, decides nothing
   Dot dot;
@@ -115,6 +117,7 @@ struct InodeBrief {
   VersionNo head = 0;
   bool undeleted = false;
   std::int64_t set_time = 0;
+  Ino copy_of = 0;
 };
 
 struct HeldVersion : VersionRow {

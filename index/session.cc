@@ -33,13 +33,15 @@ void Session::TakeIncarnation(const DeviceId& self) {
   const DeviceId before = context_.self;
   context_.self = self;
   if (!known_.contains(before)) return;
-  std::vector<std::pair<Ino, Summary>> notes;
-  auto rows = tables_.db().Prepare("SELECT ino, context FROM dirty");
-  while (rows.Step()) notes.emplace_back(rows.Unsigned(0), tables_.devices().Decode(rows.Bytes(1)));
-  for (auto& [ino, context] : notes) {
-    JoinInto(context, Dot{before, known_[before]});
-    auto update = tables_.db().Prepare("UPDATE dirty SET context = ? WHERE ino = ?");
-    update << tables_.devices().Encode(tables_.db(), context) << ino;
+  std::vector<std::pair<Ino, Known>> notes;
+  auto rows = tables_.db().Prepare("SELECT ino, known FROM dirty");
+  while (rows.Step()) {
+    notes.emplace_back(rows.Unsigned(0), tables_.devices().DecodeKnown(rows.Bytes(1)));
+  }
+  for (auto& [ino, known] : notes) {
+    JoinInto(known.context, Dot{before, known_[before]});
+    auto update = tables_.db().Prepare("UPDATE dirty SET known = ? WHERE ino = ?");
+    update << tables_.devices().EncodeKnown(tables_.db(), known) << ino;
     update.Run();
   }
 }

@@ -66,7 +66,7 @@ class Session {
   void RefreshHead(Ino ino);
   Ino Follow(Ino folder);                   // through merges of folders
   std::vector<HeldVersion> Heads(Ino ino);  // best first
-  Summary SeenContext(Ino ino);             // everything known of its versions
+  Known KnownOf(Ino ino, bool user);        // everything known of its versions, by a user's write
   std::vector<Stamp> VersionStamps(Ino ino);
   void NoteObject(const ContentId& id);
   void ChangedFolder(Ino folder, std::int64_t time_ns);
@@ -78,7 +78,7 @@ class Session {
   void Unlink(const Link& link, Ino waiting = 0);
   void Publish(Ino file);
   // A published link takes this name: removals that waited there wait no longer.
-  void PublishRemovalsAt(const Spot& spot);
+  void PublishRemovalsAt(const Slot& spot);
   void PublishRemovalsIn(Ino folder);  // the folder is about to go
   void DropPending(Ino file);          // never published, no name left, nobody holds it
 
@@ -94,8 +94,9 @@ class Session {
 
   // merge.cc
   void MergeIntoVersions(VersionRow row);
+  void TouchedCopy(Ino ino);
   void JoinEarlyRemoval(LinkNo link, Ino ino);
-  void Widen(const HeldVersion& held, const Summary& context);
+  void Widen(const HeldVersion& held, const Known& known);
   void ToHistory(const HeldVersion& held);
   void Archive(const VersionRow& row, const std::string& inline_bytes);
 
@@ -109,21 +110,21 @@ class Session {
   void RefreshMtime(const InodeBrief& inode, const HeldVersion* head);
   void NoteObjectsOf(Ino ino);
   void RefreshObjects();
-  void TouchSpot(const Spot& spot);
+  void TouchSpot(const Slot& spot);
   void SettleSpots();
-  void ShowOne(const Spot& spot, std::vector<Link>& links);
+  void ShowOne(const Slot& spot, std::vector<Link>& links);
   void MakeWay(const Link& pending);
 
   // publish.cc
-  void PublishRemoval(LinkNo link, Ino waiting);
+  void PublishRemoval(LinkNo link);
   void PublishRemovalsOf(Ino waiting);
-  void PublishFound(Statement& find);  // rows (link, ino) of pending_removal
+  void PublishFound(Statement& find);  // links of pending_removal
 
   // change feed
   void NoteBefore(Ino ino, const InodeBrief& brief);
   void NoteAttributes(Ino ino);
   void CollectChanges();
-  Ino ShownAt(const Spot& spot);
+  Ino ShownAt(const Slot& spot);
   std::optional<ContentId> ContentOf(Ino ino);
 
   Tables& tables_;
@@ -138,14 +139,14 @@ class Session {
   std::set<Ino> versions_touched_;            // heads or links of these changed
   std::unordered_set<Ino> folders_to_check_;  // have they live entries and are dead themselves?
   std::unordered_set<Ino> moved_folders_;     // may be in a cycle now
-  std::set<Spot> collisions_;                 // names to be checked for several links
-  std::set<Spot> spots_;                      // names whose shown link is settled at the end
+  std::set<Slot> collisions_;                 // names to be checked for several links
+  std::set<Slot> spots_;                      // names whose shown link is settled at the end
 
   std::set<ContentId> objects_;
-  std::map<Spot, Ino> shown_before_;
+  std::map<Slot, Ino> shown_before_;
   std::map<Ino, std::optional<ContentId>> content_before_;
   std::set<Ino> attributes_changed_;
-  std::set<Spot> uncovered_;  // a link came to light that a file not yet published had hidden
+  std::set<Slot> uncovered_;  // a link came to light that a file not yet published had hidden
   std::vector<Change> changes_;
 };
 

@@ -101,7 +101,7 @@ LinkId Tables::IdOfLink(LinkNo link) {
 
 InodeBrief Tables::Brief(Ino ino) {
   auto find = db_.Prepare(
-      "SELECT id, kind, pending, live_links, nlink, head, undeleted, set_time "
+      "SELECT id, kind, pending, live_links, nlink, head, undeleted, set_time, copy_of "
       "FROM inode WHERE ino = ?");
   find << ino;
   if (!find.Step()) throw StorageFailure(Error::kCorrupt, "a row names an inode that is not there");
@@ -115,12 +115,13 @@ InodeBrief Tables::Brief(Ino ino) {
   brief.head = find.Int(5);
   brief.undeleted = find.Int(6) != 0;
   brief.set_time = find.Int(7);
+  brief.copy_of = find.Unsigned(8);
   return brief;
 }
 
 std::optional<InodeRow> Tables::GetInode(Ino ino) {
   auto find = db_.Prepare(
-      "SELECT kind, target, rdev, time, dev, life, sub, dot_dev, dot_n, extra "
+      "SELECT kind, target, rdev, copy_of, time, dev, life, sub, dot_dev, dot_n, extra "
       "FROM inode WHERE ino = ? AND kind IS NOT NULL");
   find << ino;
   if (!find.Step()) return std::nullopt;
@@ -129,24 +130,24 @@ std::optional<InodeRow> Tables::GetInode(Ino ino) {
   row.kind = static_cast<Kind>(find.Int(0));
   row.target = find.String(1);
   row.rdev = find.Unsigned(2);
-  ReadHead(find, 3, row);
+  row.copy_of = find.Unsigned(3);
+  ReadHead(find, 4, row);
   return row;
 }
 
 void Tables::PutInode(const InodeRow& row, bool pending) {
   auto put = db_.Prepare(
-      "UPDATE inode SET pending = ?, kind = ?, target = ?, rdev = ?, time = ?5, dev = ?, life = ?, "
-      "sub = ?, dot_dev = ?, dot_n = ?, extra = ?, ctime = max(ctime, ?5), "
-      "mtime = CASE mtime WHEN 0 THEN ?5 ELSE mtime END WHERE ino = ?");
+      "UPDATE inode SET time = ?1, dev = ?, life = ?, sub = ?, dot_dev = ?, dot_n = ?, extra = ?, "
+      "pending = ?, kind = ?, target = ?, rdev = ?, copy_of = nullif(?, 0), "
+      "ctime = max(ctime, ?1), mtime = CASE mtime WHEN 0 THEN ?1 ELSE mtime END WHERE ino = ?");
+  BindHead(put, row);
   put << pending << static_cast<int>(row.kind);
   if (row.kind == Kind::kSymlink) {
     put << row.target;
   } else {
     put << nullptr;
   }
-  put << row.rdev;
-  BindHead(put, row);
-  put << row.ino;
+  put << row.rdev << row.copy_of << row.ino;
   put.Run();
 }
 
@@ -247,7 +248,7 @@ Link Tables::ReadLink(const Statement& row) const {
   link.id = row.Fixed<LinkId>(1);
   link.ino = row.Unsigned(2);
   link.spot = {row.Unsigned(3), row.String(4)};
-  if (!row.IsNull(5)) link.previous = Spot{row.Unsigned(5), row.String(6)};
+  if (!row.IsNull(5)) link.previous = Slot{row.Unsigned(5), row.String(6)};
   ReadHead(row, 7, link);
   link.up = row.Unsigned(14);
   link.state = static_cast<unsigned>(row.Int(15));
@@ -288,7 +289,7 @@ std::vector<LinkNo> Tables::LinksIn(Ino up) {
   return links;
 }
 
-std::vector<Link> Tables::LinksAt(const Spot& spot) {
+std::vector<Link> Tables::LinksAt(const Slot& spot) {
   auto find = db_.Prepare("SELECT " BTFC_LINK_COLUMNS " FROM place WHERE up = ? AND name = ?");
   find << spot.folder << spot.name;
   std::vector<Link> links;
@@ -327,13 +328,13 @@ void Tables::DropPlace(LinkNo link) {
 
 std::optional<Removal> Tables::GetRemoval(LinkNo link) {
   auto find = db_.Prepare(
-      "SELECT seen_time, seen_dev, seen_life, seen_sub, context, merged, time, dot_dev, dot_n, "
+      "SELECT seen_time, seen_dev, seen_life, seen_sub, known, merged, time, dot_dev, dot_n, "
       "extra FROM removal WHERE link = ?");
   find << link;
   if (!find.Step()) return std::nullopt;
   Removal removal;
   removal.seen = ReadStamp(find, 0);
-  removal.context = devices_.Decode(find.Bytes(4));
+  removal.known = devices_.DecodeKnown(find.Bytes(4));
   removal.merged_into = find.Unsigned(5);
   removal.time_ns = find.Int(6);
   removal.dot = ReadDot(find, 7);
@@ -343,11 +344,11 @@ std::optional<Removal> Tables::GetRemoval(LinkNo link) {
 
 void Tables::PutRemoval(const RemovalRow& row) {
   auto put = db_.Prepare(
-      "INSERT OR REPLACE INTO removal (link, seen_time, seen_dev, seen_life, seen_sub, context, "
+      "INSERT OR REPLACE INTO removal (link, seen_time, seen_dev, seen_life, seen_sub, known, "
       "merged, time, dot_dev, dot_n, extra) VALUES (?, ?, ?, ?, ?, ?, nullif(?, 0), ?, ?, ?, ?)");
   put << row.link;
   Bind(put, row.seen);
-  put << devices_.Encode(db_, row.context) << row.merged_into << row.time_ns;
+  put << devices_.EncodeKnown(db_, row.known) << row.merged_into << row.time_ns;
   Bind(put, row.dot);
   if (row.extra.empty()) {
     put << nullptr;
@@ -359,24 +360,35 @@ void Tables::PutRemoval(const RemovalRow& row) {
 
 // --- versions
 
+#define BTFC_VERSION_COLUMNS                                                             \
+  "version, ino, commit_dev, commit_n, root, size, mtime, known, time, dev, life, sub, " \
+  "dot_dev, dot_n, extra"
+
+HeldVersion Tables::ReadVersion(const Statement& row) const {
+  HeldVersion held;
+  held.version = row.Int(0);
+  held.ino = row.Unsigned(1);
+  held.commit = ReadDot(row, 2);
+  held.content = {row.Fixed<std::array<std::uint8_t, 32>>(4), row.Unsigned(5)};
+  held.mtime_ns = row.Int(6);
+  held.known = devices_.DecodeKnown(row.Bytes(7));
+  ReadHead(row, 8, held);
+  return held;
+}
+
 std::vector<HeldVersion> Tables::Versions(Ino ino) {
-  auto find = db_.Prepare(
-      "SELECT version, commit_dev, commit_n, root, size, mtime, context, time, dev, life, sub, "
-      "dot_dev, dot_n, extra FROM version WHERE ino = ?");
+  auto find = db_.Prepare("SELECT " BTFC_VERSION_COLUMNS " FROM version WHERE ino = ?");
   find << ino;
   std::vector<HeldVersion> versions;
-  while (find.Step()) {
-    HeldVersion held;
-    held.version = find.Int(0);
-    held.ino = ino;
-    held.commit = ReadDot(find, 1);
-    held.content = {find.Fixed<std::array<std::uint8_t, 32>>(3), find.Unsigned(4)};
-    held.mtime_ns = find.Int(5);
-    held.context = devices_.Decode(find.Bytes(6));
-    ReadHead(find, 7, held);
-    versions.push_back(std::move(held));
-  }
+  while (find.Step()) versions.push_back(ReadVersion(find));
   return versions;
+}
+
+std::optional<VersionRow> Tables::GetVersion(VersionNo version) {
+  auto find = db_.Prepare("SELECT " BTFC_VERSION_COLUMNS " FROM version WHERE version = ?");
+  find << version;
+  if (!find.Step()) return std::nullopt;
+  return ReadVersion(find);
 }
 
 std::string Tables::InlineOf(VersionNo version) {
@@ -387,13 +399,13 @@ std::string Tables::InlineOf(VersionNo version) {
 
 VersionNo Tables::InsertVersion(const VersionRow& row) {
   auto insert = db_.Prepare(
-      "INSERT INTO version (ino, commit_dev, commit_n, root, size, mtime, context, time, dev, "
+      "INSERT INTO version (ino, commit_dev, commit_n, root, size, mtime, known, time, dev, "
       "life, "
       "sub, dot_dev, dot_n, extra, inline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
   insert << row.ino;
   Bind(insert, row.commit);
   insert << row.content.root << row.content.size << row.mtime_ns
-         << devices_.Encode(db_, row.context);
+         << devices_.EncodeKnown(db_, row.known);
   BindHead(insert, row);
   if (row.inline_bytes.empty()) {
     insert << nullptr;
@@ -406,9 +418,9 @@ VersionNo Tables::InsertVersion(const VersionRow& row) {
 
 void Tables::UpdateVersion(VersionNo version, const VersionRow& row) {
   auto update = db_.Prepare(
-      "UPDATE version SET context = ?, time = ?, dev = ?, life = ?, sub = ?, dot_dev = ?, "
+      "UPDATE version SET known = ?, time = ?, dev = ?, life = ?, sub = ?, dot_dev = ?, "
       "dot_n = ?, extra = ? WHERE version = ?");
-  update << devices_.Encode(db_, row.context);
+  update << devices_.EncodeKnown(db_, row.known);
   BindHead(update, row);
   update << version;
   update.Run();
@@ -460,6 +472,21 @@ Summary Tables::Known() {
   auto rows = db_.Prepare("SELECT id, known FROM device WHERE known > 0");
   while (rows.Step()) known[rows.Fixed<DeviceId>(0)] = rows.Unsigned(1);
   return known;
+}
+
+// --- rows of kinds that this version does not know
+
+void Tables::PutOther(const Dot& dot, std::string_view row) {
+  auto put = db_.Prepare("INSERT OR REPLACE INTO other (dot_dev, dot_n, row) VALUES (?, ?, ?)");
+  Bind(put, dot);
+  put << row;
+  put.Run();
+}
+
+std::string Tables::GetOther(const Dot& dot) {
+  auto find = db_.Prepare("SELECT row FROM other WHERE dot_dev = ? AND dot_n = ?");
+  Bind(find, dot);
+  return find.Step() ? find.String(0) : std::string();
 }
 
 // --- owners

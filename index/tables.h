@@ -42,7 +42,7 @@ class Tables {
   std::optional<Link> GetLink(LinkNo link);  // nothing while only its removal has come
   std::vector<LinkNo> LinksOf(Ino ino);
   std::vector<LinkNo> LinksIn(Ino up);
-  std::vector<Link> LinksAt(const Spot& spot);  // spot.folder: after merges
+  std::vector<Link> LinksAt(const Slot& spot);  // spot.folder: after merges
   std::optional<Link> FolderLink(Ino folder);
   void PutPlace(const PlaceRow& row);
   void PutDerived(const Link& link, bool conflict);
@@ -52,7 +52,8 @@ class Tables {
   void PutRemoval(const RemovalRow& row);
 
   // --- versions
-  std::vector<HeldVersion> Versions(Ino ino);  // without inline bytes
+  std::vector<HeldVersion> Versions(Ino ino);               // without inline bytes
+  std::optional<VersionRow> GetVersion(VersionNo version);  // without inline bytes
   std::string InlineOf(VersionNo version);
   VersionNo InsertVersion(const VersionRow& row);
   void UpdateVersion(VersionNo version, const VersionRow& row);  // context, stamp, dot, extra
@@ -63,6 +64,10 @@ class Tables {
   void PutDevice(const DeviceRow& row);
   void PutKnown(const DeviceId& device, std::uint64_t n);
   Summary Known();
+
+  // --- rows of kinds that this version does not know
+  void PutOther(const Dot& dot, std::string_view row);
+  std::string GetOther(const Dot& dot);
 
   // --- owners
   std::int64_t OwnerNumber(const Owner& owner);
@@ -78,6 +83,7 @@ class Tables {
 
  private:
   Link ReadLink(const Statement& statement) const;
+  HeldVersion ReadVersion(const Statement& statement) const;
 
   Database& db_;
   DeviceTable& devices_;

@@ -35,6 +35,7 @@ CREATE TABLE inode (
   ino    INTEGER PRIMARY KEY AUTOINCREMENT,    -- st_ino; never used twice
   id     BLOB NOT NULL UNIQUE,
   kind   INTEGER, target BLOB, rdev INTEGER NOT NULL DEFAULT 0,
+  copy_of INTEGER,                             -- a conflict copy: ino of the file whose loser it is
   time INTEGER, dev INTEGER, life INTEGER, sub INTEGER,
   dot_dev INTEGER, dot_n INTEGER, extra BLOB,
   mode   INTEGER, owner INTEGER, acl_access BLOB, acl_default BLOB,
@@ -57,6 +58,7 @@ CREATE TABLE inode (
 );
 CREATE INDEX inode_dot ON inode (dot_dev, dot_n) WHERE dot_dev IS NOT NULL;
 CREATE INDEX inode_attr_dot ON inode (a_dot_dev, a_dot_n) WHERE a_dot_dev IS NOT NULL;
+CREATE INDEX inode_copy ON inode (copy_of) WHERE copy_of IS NOT NULL;
 CREATE INDEX inode_pending ON inode (pending) WHERE pending = 1;
 
 -- The other registers of row "attr": "m" the mtime that somebody set, "x" + name an xattr.
@@ -96,7 +98,7 @@ CREATE TABLE version (
   ino     INTEGER NOT NULL,
   commit_dev INTEGER NOT NULL, commit_n INTEGER NOT NULL,
   root BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
-  context BLOB NOT NULL,
+  known BLOB NOT NULL,                         -- what the writer knew of other versions
   time INTEGER, dev INTEGER, life INTEGER, sub INTEGER,
   dot_dev INTEGER, dot_n INTEGER, extra BLOB,
   inline BLOB                                  -- the bytes, up to 16 KiB; last, so that others skip it
@@ -133,7 +135,7 @@ CREATE TABLE removal (
   link INTEGER PRIMARY KEY,
   seen_time INTEGER NOT NULL, seen_dev INTEGER NOT NULL,
   seen_life INTEGER NOT NULL, seen_sub INTEGER NOT NULL,
-  context BLOB NOT NULL,
+  known BLOB NOT NULL,
   merged  INTEGER,                             -- ino of the folder that took over the children
   time    INTEGER NOT NULL,                    -- when, ns; for the folder's mtime, decides nothing
   dot_dev INTEGER, dot_n INTEGER, extra BLOB
@@ -142,19 +144,18 @@ CREATE INDEX removal_dot ON removal (dot_dev, dot_n) WHERE dot_dev IS NOT NULL;
 
 -- Removals that wait for the first content of the file that replaced the link. Local.
 CREATE TABLE pending_removal (
-  link INTEGER NOT NULL,
+  link INTEGER PRIMARY KEY,
   ino  INTEGER NOT NULL,                       -- the file that waits
   seen_time INTEGER NOT NULL, seen_dev INTEGER NOT NULL,
   seen_life INTEGER NOT NULL, seen_sub INTEGER NOT NULL,
-  context BLOB NOT NULL, time INTEGER NOT NULL,
-  PRIMARY KEY (link, ino)
-) WITHOUT ROWID;
+  known BLOB NOT NULL, time INTEGER NOT NULL
+);
 CREATE INDEX pending_removal_ino ON pending_removal (ino);
 
 -- Files whose bytes may differ from their last version. Local.
 CREATE TABLE dirty (
   ino     INTEGER PRIMARY KEY,
-  context BLOB NOT NULL,                       -- what was known when the writing began
+  known   BLOB NOT NULL,                       -- what was known when the writing began
   orphan  INTEGER NOT NULL DEFAULT 0           -- its last name was removed here
 );
 
