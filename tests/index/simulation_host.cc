@@ -83,8 +83,8 @@ void SimulatedHost::Open() {
   catalogue_ = Must(Catalogue::Open(options), "open the catalogue of " + name_);
 }
 
-Spot SimulatedHost::SpotOf(std::string_view path) {
-  Spot spot;
+FilePlace SimulatedHost::SpotOf(std::string_view path) {
+  FilePlace spot;
   path.remove_prefix(1);
   for (;;) {
     const auto slash = path.find('/');
@@ -97,12 +97,12 @@ Spot SimulatedHost::SpotOf(std::string_view path) {
 }
 
 Ino SimulatedHost::InoOf(std::string_view path) {
-  const Spot spot = SpotOf(path);
+  const FilePlace spot = SpotOf(path);
   return Must(catalogue_->Lookup(spot.folder, spot.name), path).ino;
 }
 
 bool SimulatedHost::Has(std::string_view path) {
-  const Spot spot = SpotOf(path);
+  const FilePlace spot = SpotOf(path);
   const auto found = catalogue_->Lookup(spot.folder, spot.name);
   if (!found && found.error() != Errno(ENOENT)) Must(found, path);
   return found.has_value();
@@ -115,7 +115,7 @@ Tree SimulatedHost::ReadTree() {
 }
 
 Ino SimulatedHost::Make(std::string_view path) {
-  const Spot spot = SpotOf(path);
+  const FilePlace spot = SpotOf(path);
   NewNode node;
   node.mode = 0644;
   const Ino ino = Must(catalogue_->Make(spot.folder, spot.name, node), path).ino;
@@ -130,7 +130,7 @@ Ino SimulatedHost::MakeFile(std::string_view path, std::string_view content) {
 }
 
 void SimulatedHost::MakeFolder(std::string_view path) {
-  const Spot spot = SpotOf(path);
+  const FilePlace spot = SpotOf(path);
   NewNode node;
   node.kind = Kind::kFolder;
   node.mode = 0755;
@@ -138,7 +138,7 @@ void SimulatedHost::MakeFolder(std::string_view path) {
 }
 
 void SimulatedHost::Link(std::string_view path, std::string_view to) {
-  const Spot spot = SpotOf(to);
+  const FilePlace spot = SpotOf(to);
   Must(catalogue_->Link(InoOf(path), spot.folder, spot.name), to);
 }
 
@@ -152,19 +152,19 @@ std::optional<Ino> SimulatedHost::Gone(const Removed& removed) {
 }
 
 std::optional<Ino> SimulatedHost::Unlink(std::string_view path) {
-  const Spot spot = SpotOf(path);
+  const FilePlace spot = SpotOf(path);
   return Gone(Must(catalogue_->Unlink(spot.folder, spot.name), path));
 }
 
 void SimulatedHost::RemoveFolder(std::string_view path) {
-  const Spot spot = SpotOf(path);
+  const FilePlace spot = SpotOf(path);
   Gone(Must(catalogue_->RemoveFolder(spot.folder, spot.name), path));
 }
 
 std::optional<Ino> SimulatedHost::Rename(std::string_view path, std::string_view to,
                                          unsigned flags) {
-  const Spot spot = SpotOf(path);
-  const Spot at = SpotOf(to);
+  const FilePlace spot = SpotOf(path);
+  const FilePlace at = SpotOf(to);
   const auto over =
       Must(catalogue_->Rename(spot.folder, spot.name, at.folder, at.name, flags), path);
   return over && flags == 0 ? Gone(*over) : std::nullopt;

@@ -46,7 +46,7 @@ using Tree = std::map<std::string, TreeEntry>;  // by path, "/a/b"
 
 std::string ToString(const Tree& tree);
 
-struct Spot {
+struct FilePlace {
   Ino folder = kRootIno;
   std::string name;
 };
@@ -69,7 +69,7 @@ class SimulatedHost {
   std::size_t IdsLeft() const { return ids_->size(); }
   void SeedIds(std::uint64_t seed) { *random_ids_ = Random(seed); }
 
-  Spot SpotOf(std::string_view path);  // throws if there is no such folder
+  FilePlace SpotOf(std::string_view path);  // throws if there is no such folder
   Ino InoOf(std::string_view path);
   bool Has(std::string_view path);
   Tree ReadTree();

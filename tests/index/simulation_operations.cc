@@ -329,7 +329,7 @@ void Simulation::Symlink(Moment& moment) {
   node.kind = Kind::kSymlink;
   node.mode = 0777;
   node.target = fmt::format("target{}", random_.Below(3));
-  const Spot spot = moment.host.SpotOf(path);
+  const FilePlace spot = moment.host.SpotOf(path);
   Must(moment.host.catalogue().Make(spot.folder, spot.name, node), path);
   TreeEntry& entry = moment.want[path];
   entry.kind = Kind::kSymlink;

@@ -25,7 +25,7 @@ import sys
 
 from replication import *
 from publication import PublishingHost
-from test_replication import ALL, NO_EDITS, NO_RENAMES, PUBLISHING, World, show
+from test_replication import ALL, NO_EDITS, NO_RENAMES, PUBLISHING, World, examples, show
 
 HOUR = 3600 * 10**9
 TREE_EVERY = 12                                            # steps
@@ -83,7 +83,7 @@ class Recorder(PublishingHost):
         return inode, known, self.world.handle
 
     def commit(self, handle, root):
-        kept = any(entry[0] == handle for entry in self.world.handles[self.device])
+        kept = any(entry[0] == handle for entry in self.world.handles.get(self.device, ()))
         self.line("commit", handle[2], root, int(kept))
         super().commit(handle[:2], root)
 
@@ -135,22 +135,70 @@ class RecordedWorld(World):
             self.line("", path, *fields)
 
 
+class ExampleRecorder(Recorder):
+    """A host of one of the examples, which exchange deltas by hand. Host A begins a new one."""
+    worlds = []
+
+    def __init__(self, name, clock):
+        if name == "A":
+            self.worlds.append(Example())
+        self.worlds[-1].hosts.append(self)
+        super().__init__(self.worlds[-1], name, clock, seeded_ids("example %d %s" % (len(self.worlds), name)))
+
+    def delta(self, since):
+        to = next(h for h in self.world.hosts if h.summary is since)
+        delta = super().delta(since)
+        self.world.deltas.append(delta)
+        self.world.line("cut", len(self.world.deltas), self.name, to.name)
+        return delta
+
+    def receive(self, delta):
+        number = next(n for n, d in enumerate(self.world.deltas, 1) if d is delta)
+        self.world.line("give", number, self.name)
+        return super().receive(delta)
+
+
+class Example:
+    def __init__(self):
+        self.lines, self.hosts, self.deltas, self.handles, self.handle = [], [], [], {}, 0
+
+    def keep_handles(self):
+        """Only the last commit of a handle closes it."""
+        last = set()
+        for i in reversed(range(len(self.lines))):
+            fields = self.lines[i].split("\t")
+            if fields[0] == "commit":
+                self.lines[i] = "\t".join(fields[:-1] + [str(int(fields[3] in last))])
+                last.add(fields[3])
+
+    line = RecordedWorld.line
+    tree = RecordedWorld.tree
+
+
 KINDS = (("all", ALL, dict(skew=False)), ("skew", ALL, dict(skew=True)), ("equal", ALL, dict(skew=True, shared=True)),
          ("no-edits", NO_EDITS, dict(skew=True)), ("no-renames", NO_RENAMES, dict(skew=True)), ("publication", PUBLISHING, dict(skew=True)))
 STEPS = (60, 150, 300)
 
 
+def write(world, folder, name):
+    world.tree("end", world.hosts[0])
+    with open(os.path.join(folder, name + ".txt"), "w") as out:
+        out.write("\n".join(world.lines) + "\n")
+
+
 def record(folder, count):
+    examples(ExampleRecorder)
+    for n, world in enumerate(ExampleRecorder.worlds):
+        world.keep_handles()
+        write(world, folder, "example-%02d" % n)
     for n in range(count):
         label, ops, options = KINDS[n % len(KINDS)]
         world = RecordedWorld(7000 + n, 2 + n % 4, **options)
         for _ in range(STEPS[n % len(STEPS)]):
             world.step(ops)
         world.finish()
-        world.tree("end", world.hosts[0])
-        with open(os.path.join(folder, "%02d-%s.txt" % (n, label)), "w") as out:
-            out.write("\n".join(world.lines) + "\n")
+        write(world, folder, "%02d-%s" % (n, label))
 
 
 if __name__ == "__main__":
-    record(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 45)
+    record(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 60)
