@@ -155,7 +155,10 @@ class ExampleRecorder(Recorder):
     def receive(self, delta):
         number = next(n for n, d in enumerate(self.world.deltas, 1) if d is delta)
         self.world.line("give", number, self.name)
-        return super().receive(delta)
+        taken = super().receive(delta)
+        if delta.rows:
+            self.world.tree("tree", self)
+        return taken
 
 
 class Example:
