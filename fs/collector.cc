@@ -35,7 +35,7 @@ Collector::Collector(index::Catalogue& catalogue, ObjectStore& store, ObjectTabl
       interval_(interval),
       thread_([this] { Run(); }) {}
 
-Collector::~Collector() { Stop(); }
+Collector::~Collector() { Stop(false); }
 
 void Collector::Start() {
   const std::lock_guard lock(mutex_);
@@ -43,9 +43,10 @@ void Collector::Start() {
   changed_.notify_all();
 }
 
-void Collector::Stop() {
+void Collector::Stop(bool finish) {
   {
     const std::lock_guard lock(mutex_);
+    finish_ = finish;
     stopping_ = true;
   }
   changed_.notify_all();
@@ -124,9 +125,9 @@ void Collector::Run() {
       changed_.wait_until(lock, next_collection, [this] { return stopping_ || !names_.empty(); });
     }
   }
-  const bool started = started_;
+  const bool finish = started_ && finish_;
   lock.unlock();
-  if (started) LetNamesGo();
+  if (finish) LetNamesGo();
 }
 
 void Collector::LetNamesGo() {

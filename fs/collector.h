@@ -27,8 +27,8 @@ class Collector {
   ~Collector();
   // Nothing goes before this: not while a crash is still being recovered from.
   void Start();
-  // Lets the names go that wait, then ends the thread.
-  void Stop();
+  // Ends the thread; with `finish` the names that wait go first.
+  void Stop(bool finish);
 
   // The working name of `ino`, whose file was committed, may go when it is safe.
   void LetGo(index::Ino ino);
@@ -67,6 +67,7 @@ class Collector {
   std::uint64_t next_ = 1;
   bool started_ = false;
   bool stopping_ = false;
+  bool finish_ = false;
 
   std::thread thread_;
 };

@@ -53,7 +53,7 @@ Files::Impl::~Impl() {
   stopping_ = true;
   abandon_ = true;
   pending_.EndAll(Errno(EINTR));
-  collector_.Stop();
+  collector_.Stop(false);
   alarm_->Stop();
   workers_.Stop();
 }
@@ -433,7 +433,7 @@ void Files::Impl::Stop() {
     });
   }
   abandon_ = true;
-  collector_.Stop();
+  collector_.Stop(true);
   alarm_->Stop();
   workers_.Stop();
 }

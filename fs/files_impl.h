@@ -180,7 +180,7 @@ class Files::Impl {
   struct Leftovers;
   Result<Leftovers> ReadWorkFolder();
   Result<void> UnshareWorkFiles(Leftovers& left);
-  Result<void> SettleAside(Leftovers& left);
+  void RestorePlain(Leftovers& left) const;
   Result<void> RecoverWorkFile(index::Ino ino, bool noted);
   Result<void> RecoverUnnoted(index::Ino ino);
   Result<void> RecoverWithoutWorkFile(index::Ino ino);

@@ -6,6 +6,7 @@
 
 #include <charconv>
 #include <filesystem>
+#include <iterator>
 #include <map>
 #include <set>
 #include <utility>
@@ -41,8 +42,8 @@ struct Files::Impl::Leftovers {
   std::set<index::Ino> plain;  // work/INO
   std::map<index::Ino, std::map<std::uint64_t, std::filesystem::path>> aside;
   std::vector<std::filesystem::path> strange;
-  // Inodes whose working file is, under another name, the object of their current version.
-  std::map<index::Ino, index::ContentId> committed;
+  std::set<index::Ino> committed;  // work/INO is the object of the current version, too
+  std::vector<index::ContentId> verify;
 };
 
 Result<void> Files::Impl::Recover() {
@@ -51,8 +52,12 @@ Result<void> Files::Impl::Recover() {
   for (const auto& strange : left.strange) {
     BOOST_OUTCOME_TRYV(MoveAside(strange, store_.lost_folder()));
   }
+  RestorePlain(left);
   BOOST_OUTCOME_TRYV(UnshareWorkFiles(left));
-  BOOST_OUTCOME_TRYV(SettleAside(left));
+  for (const auto& [ino, paths] : left.aside) {
+    for (const auto& path : paths) ::unlink(path.second.c_str());  // superseded here
+  }
+  for (const auto ino : left.committed) collector_.LetGo(ino);
   std::set<index::Ino> noted;
   for (const auto& file : dirty) {
     noted.insert(file.ino);
@@ -71,8 +76,8 @@ Result<void> Files::Impl::Recover() {
     if (noted.contains(ino) || left.committed.contains(ino)) continue;
     BOOST_OUTCOME_TRYV(RecoverUnnoted(ino));
   }
-  workers_.Post(Workers::Length::kLong, [this, committed = left.committed] {
-    for (const auto& [ino, id] : committed) VerifyCommitted(id);
+  workers_.Post(Workers::Length::kLong, [this, verify = left.verify] {
+    for (const auto& id : verify) VerifyCommitted(id);
     RecoverPresence();
   });
   return Ok();
@@ -114,14 +119,18 @@ Result<Files::Impl::Leftovers> Files::Impl::ReadWorkFolder() {
 // its row is there, it is the object; where not, the object's name goes: the file may be written
 // to again, and whether its bytes are the object's is not known.
 Result<void> Files::Impl::UnshareWorkFiles(Leftovers& left) {
-  std::map<ino_t, index::Ino> shared;
-  const auto look = [&shared](const std::filesystem::path& path, index::Ino ino) {
-    struct stat st {};
-    if (::lstat(path.c_str(), &st) == 0 && st.st_nlink > 1) shared.emplace(st.st_ino, ino);
+  struct Shared {
+    index::Ino ino = 0;
+    bool plain = false;
   };
-  for (const auto ino : left.plain) look(store_.WorkPath(ino), ino);
+  std::map<ino_t, Shared> shared;
+  const auto look = [&shared](const std::filesystem::path& path, Shared of) {
+    struct stat st {};
+    if (::lstat(path.c_str(), &st) == 0 && st.st_nlink > 1) shared.emplace(st.st_ino, of);
+  };
+  for (const auto ino : left.plain) look(store_.WorkPath(ino), {ino, true});
   for (const auto& [ino, paths] : left.aside) {
-    for (const auto& path : paths) look(path.second, ino);
+    for (const auto& path : paths) look(path.second, {ino, false});
   }
   if (shared.empty()) return Ok();
   std::error_code error;
@@ -133,12 +142,13 @@ Result<void> Files::Impl::UnshareWorkFiles(Leftovers& left) {
     if (!id || ::lstat(entry->path().c_str(), &st) != 0) continue;
     const auto found = shared.find(st.st_ino);
     if (found == shared.end()) continue;
-    const auto node = catalogue_.Get(found->second);
+    const auto node = catalogue_.Get(found->second.ino);
     const bool current = node && node.value().content.id == *id &&
                          node.value().content.state == index::Content::State::kObject;
     BOOST_OUTCOME_TRYV(catalogue_.SetPresent(*id, current));
     if (current) {
-      left.committed[found->second] = *id;
+      left.verify.push_back(*id);
+      if (found->second.plain) left.committed.insert(found->second.ino);
     } else {
       BOOST_OUTCOME_TRYV(store_.Remove(*id));
     }
@@ -147,20 +157,15 @@ Result<void> Files::Impl::UnshareWorkFiles(Leftovers& left) {
   return Ok();
 }
 
-// Of the files that waited for the disk, the last one takes the place of a working file that is
-// missing; the others were superseded here.
-Result<void> Files::Impl::SettleAside(Leftovers& left) {
-  for (const auto& [ino, paths] : left.aside) {
-    const auto& last = paths.rbegin()->second;
-    if (!left.plain.contains(ino) && ::rename(last.c_str(), store_.WorkPath(ino).c_str()) == 0) {
-      left.plain.insert(ino);
-    }
-    for (const auto& path : paths) ::unlink(path.second.c_str());
+// The last of the files that were set aside takes the place of a working file that is missing.
+void Files::Impl::RestorePlain(Leftovers& left) const {
+  for (auto& [ino, paths] : left.aside) {
+    if (left.plain.contains(ino)) continue;
+    const auto last = std::prev(paths.end());
+    if (::rename(last->second.c_str(), store_.WorkPath(ino).c_str()) != 0) continue;
+    left.plain.insert(ino);
+    paths.erase(last);
   }
-  for (const auto& [ino, id] : left.committed) {
-    if (left.plain.contains(ino)) collector_.LetGo(ino);
-  }
-  return Ok();
 }
 
 // A power cut may have torn what was not on the disk yet.

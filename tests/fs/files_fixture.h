@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
@@ -71,6 +72,17 @@ inline std::string Bytes(std::size_t size, std::uint32_t seed = 1) {
     byte = static_cast<char>(x >> 24U);
   }
   return bytes;
+}
+
+// Compares long byte strings without printing them.
+inline testing::AssertionResult Same(const std::string& got, const std::string& expected) {
+  if (got == expected) return testing::AssertionSuccess();
+  const auto differ = std::mismatch(got.begin(), got.end(), expected.begin(), expected.end());
+  const auto at = static_cast<std::size_t>(differ.first - got.begin());
+  return testing::AssertionFailure()
+         << got.size() << " bytes, expected " << expected.size() << ", differ from " << at
+         << " on: " << testing::PrintToString(got.substr(at, 32)) << " for "
+         << testing::PrintToString(expected.substr(at, 32));
 }
 
 inline std::string ReadFile(const std::filesystem::path& path) {

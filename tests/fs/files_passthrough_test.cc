@@ -63,7 +63,7 @@ TEST_P(PassthroughOfSize, WrittenPastTheDaemonAndCommitted) {
   const auto bytes = Bytes(GetParam());
   const auto ino = File("f", bytes);
   EXPECT_EQ(host_.Id(ino), index::ContentIdOf(bytes));
-  EXPECT_EQ(ReadAll(ino), bytes);
+  EXPECT_TRUE(Same(ReadAll(ino), bytes));
   EXPECT_EQ(host_.backing.registered(), 0U);
 }
 
@@ -81,15 +81,15 @@ TEST_P(PassthroughOfSize, EveryHandleSeesTheSameFile) {
     auto writer = OpenApp(ino, O_RDWR);
     EXPECT_EQ(writer.opened.backing_id, reader.opened.backing_id);
     ASSERT_TRUE(WriteAll(writer.fd.get(), 0, std::string(1, letter)));
-    EXPECT_EQ(Read(reader, 1), std::string(1, letter));
+    EXPECT_TRUE(Same(Read(reader, 1), std::string(1, letter)));
     Close(writer);
     ASSERT_TRUE(host_.Quiet());
     bytes.replace(0, 1, 1, letter);
     EXPECT_EQ(host_.Id(ino), index::ContentIdOf(bytes)) << letter;
-    EXPECT_EQ(Read(reader, bytes.size() + 1), bytes);
+    EXPECT_TRUE(Same(Read(reader, bytes.size() + 1), bytes));
   }
   Close(reader);
-  EXPECT_EQ(ReadAll(ino), bytes);
+  EXPECT_TRUE(Same(ReadAll(ino), bytes));
 }
 
 TEST_P(PassthroughOfSize, TruncatingOpenWithAReader) {
@@ -98,16 +98,16 @@ TEST_P(PassthroughOfSize, TruncatingOpenWithAReader) {
   auto writer = OpenApp(ino, O_RDWR | O_TRUNC);
   ASSERT_TRUE(WriteAll(writer.fd.get(), 0, "new"));
   if (reader.fd) {
-    EXPECT_EQ(Read(reader, 100), "new");
+    EXPECT_TRUE(Same(Read(reader, 100), "new"));
   }
   Close(writer);
   ASSERT_TRUE(host_.Quiet());
   EXPECT_EQ(host_.Id(ino), index::ContentIdOf("new"));
   if (reader.fd) {
-    EXPECT_EQ(Read(reader, 100), "new");
+    EXPECT_TRUE(Same(Read(reader, 100), "new"));
     Close(reader);
   }
-  EXPECT_EQ(ReadAll(ino), "new");
+  EXPECT_TRUE(Same(ReadAll(ino), "new"));
 }
 
 TEST_P(PassthroughOfSize, AnotherInodeWithTheSameContentIsApart) {
@@ -122,13 +122,13 @@ TEST_P(PassthroughOfSize, AnotherInodeWithTheSameContentIsApart) {
   const auto writer = host_.MustOpen(one, O_RDWR);
   EXPECT_EQ(writer.mode, reader.mode);
   host_.Write(writer.handle, "X");
-  EXPECT_EQ(host_.Read(cached.handle, 0, bytes.size() + 1).value(), bytes);
+  EXPECT_TRUE(Same(host_.Read(cached.handle, 0, bytes.size() + 1).value(), bytes));
   for (const auto handle : {writer.handle, reader.handle}) host_.Close(handle);
   ASSERT_TRUE(host_.Quiet());
-  EXPECT_EQ(host_.Read(cached.handle, 0, bytes.size() + 1).value(), bytes);
+  EXPECT_TRUE(Same(host_.Read(cached.handle, 0, bytes.size() + 1).value(), bytes));
   host_.Close(cached.handle);
-  EXPECT_EQ(ReadAll(other), bytes);
-  EXPECT_EQ(ReadAll(one).substr(0, 1), "X");
+  EXPECT_TRUE(Same(ReadAll(other), bytes));
+  EXPECT_TRUE(Same(ReadAll(one).substr(0, 1), "X"));
 }
 
 TEST_P(PassthroughOfSize, AMappingIsWaitedFor) {
@@ -164,7 +164,7 @@ TEST_F(PassthroughTest, ANewWriterWhileAMappingIsWaitedFor) {
   ::munmap(mapped, 5);
   Close(second);
   ASSERT_TRUE(host_.Quiet());
-  EXPECT_EQ(ReadAll(ino), "other");
+  EXPECT_TRUE(Same(ReadAll(ino), "other"));
 }
 
 TEST_F(PassthroughTest, TheModeIsFixedUntilTheLastRelease) {
@@ -176,7 +176,7 @@ TEST_F(PassthroughTest, TheModeIsFixedUntilTheLastRelease) {
   host_.Write(writer.handle, "X");
   host_.Close(writer.handle);
   ASSERT_TRUE(host_.Quiet());
-  EXPECT_EQ(host_.Read(reader.handle, 0, 1).value(), "X");
+  EXPECT_TRUE(Same(host_.Read(reader.handle, 0, 1).value(), "X"));
   host_.Close(reader.handle);
   auto app = OpenApp(ino, O_RDWR);
   Close(app);
@@ -191,7 +191,7 @@ TEST_F(PassthroughTest, WithoutPrivilegesEverythingIsCached) {
   host_.Write(opened.handle, "X");
   host_.Close(opened.handle);
   ASSERT_TRUE(host_.Quiet());
-  EXPECT_EQ(ReadAll(ino), "X" + Bytes(kMiddle).substr(1));
+  EXPECT_TRUE(Same(ReadAll(ino), "X" + Bytes(kMiddle).substr(1)));
 }
 
 TEST_F(PassthroughTest, PagesOfACachedOpenAreNotKeptOverPassthroughWrites) {
@@ -213,11 +213,11 @@ TEST_F(PassthroughTest, FilesWithNamesOutsideAreCached) {
   const auto outside = host_.cache_ / "outside";
   ASSERT_EQ(::link(host_.store->ObjectPath(host_.Id(ino)).c_str(), outside.c_str()), 0);
   const auto opened = host_.MustOpen(ino, O_RDWR);
-  EXPECT_EQ(ReadFile(outside), Bytes(kLarge));
+  EXPECT_TRUE(Same(ReadFile(outside), Bytes(kLarge)));
   host_.Write(opened.handle, "X");
   host_.Close(opened.handle);
   ASSERT_TRUE(host_.Quiet());
-  EXPECT_EQ(ReadFile(outside), Bytes(kLarge));
+  EXPECT_TRUE(Same(ReadFile(outside), Bytes(kLarge)));
 }
 
 TEST_F(PassthroughTest, TruncateWithoutAHandleUnderAReader) {
@@ -226,11 +226,11 @@ TEST_F(PassthroughTest, TruncateWithoutAHandleUnderAReader) {
   Answer<void> answer;
   host_.files->Truncate(ino, std::nullopt, 10, answer.Done());
   ASSERT_TRUE(answer.Wait());
-  EXPECT_EQ(Read(reader, 100), Bytes(kLarge).substr(0, 10));
+  EXPECT_TRUE(Same(Read(reader, 100), Bytes(kLarge).substr(0, 10)));
   ASSERT_TRUE(host_.Quiet());
   EXPECT_EQ(host_.Node(ino).size, 10U);
   Close(reader);
-  EXPECT_EQ(ReadAll(ino), Bytes(kLarge).substr(0, 10));
+  EXPECT_TRUE(Same(ReadAll(ino), Bytes(kLarge).substr(0, 10)));
 }
 
 }  // namespace
