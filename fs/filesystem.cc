@@ -26,6 +26,11 @@ Filesystem::Filesystem(index::Catalogue& catalogue, Files& files, const MountOpt
   nodes_.Reference(index::kRootIno);  // the kernel holds it without having looked it up
 }
 
+void Filesystem::Agreed(const InitShim& shim, int device) {
+  setxattr_extended_ = (shim.flags() & kInitSetxattrExt) != 0;
+  invalidator_.Start(device);
+}
+
 std::optional<index::Ino> Filesystem::InoOf(Request& request, NodeId node) {
   const index::Ino ino = nodes_.InoOf(node);
   if (ino != 0) return ino;

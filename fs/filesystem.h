@@ -81,8 +81,8 @@ class Filesystem {
   void ListXattrs(Request request, NodeId node, std::size_t size);
   void RemoveXattr(Request request, NodeId node, const char* name);
 
-  // Around the session. StartNotifying: INIT was answered.
-  void StartNotifying(int device) { invalidator_.Start(device); }
+  // Around the session. INIT was answered: no request comes before.
+  void Agreed(const InitShim& shim, int device);
   void StopNotifying() { invalidator_.Stop(); }
   void Changed(const std::vector<index::Change>& changes);
   // The kernel has gone: what it held is dropped.
@@ -138,6 +138,7 @@ class Filesystem {
   Files& files_;
   const bool read_only_;
   const std::filesystem::path cache_;
+  bool setxattr_extended_ = false;  // the kernel sends the long form; constant after Agreed
   OwnerMap owners_;
   NodeTable nodes_;
   OpenFiles open_files_;

@@ -74,6 +74,8 @@ ssize_t InitShim::WriteInit(int device, const iovec* iov) {
 
 const std::byte* InitShim::CurrentRequest() { return current_request; }
 
+std::size_t InitShim::CurrentSize() { return current_size; }
+
 const void* InitShim::Argument(std::size_t size) {
   if (current_request == nullptr || current_size < sizeof(fuse_in_header) + size) return nullptr;
   return current_request + sizeof(fuse_in_header);

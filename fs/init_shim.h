@@ -36,6 +36,7 @@ class InitShim {
   // The request that the calling thread read last, whole, as the kernel sent it: starts with
   // fuse_in_header. Valid while its handler runs on this thread.
   static const std::byte* CurrentRequest();
+  static std::size_t CurrentSize();  // bytes
   // The operation's own structure behind the header; nullptr if the request is shorter than that.
   template <class In>
   static const In* CurrentArgument() {

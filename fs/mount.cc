@@ -67,7 +67,7 @@ Result<void> Mount::Impl::Attach(std::string* why) {
   BOOST_OUTCOME_TRYV(session_->Handshake(why));
   ProbePassthrough();
   files_.SetBacking(passthrough_ ? backing_.get() : nullptr);
-  filesystem_.StartNotifying(mount_point_->device());
+  filesystem_.Agreed(session_->shim(), mount_point_->device());
   return Ok();
 }
 

@@ -55,6 +55,16 @@ void Filesystem::SetAttributes(Request request, NodeId node, const struct stat* 
   const std::optional<Handle> handle =
       info != nullptr ? std::optional<Handle>(info->fh) : std::nullopt;
   const auto size = static_cast<std::uint64_t>(wish->st_size);
+  const std::uint64_t commits = files_.Commits();
+  auto inode = catalogue_.Get(*ino);
+  if (!inode) return request.Error(inode.error());
+  const Seen seen = Complete(commits, std::move(inode.value()));
+  // POSIX lets the time move even if the size does not; Files takes no note of what changes
+  // nothing.
+  if ((seen.live ? seen.live->size : seen.inode.size) == size &&
+      (to_set & FUSE_SET_ATTR_MTIME) == 0) {
+    to_set |= FUSE_SET_ATTR_MTIME_NOW;
+  }
   Parked<void>::Start(
       std::move(request),
       [this, node, ino = *ino, wish = *wish, to_set, strip](Request waiting, Result<void> result) {

@@ -126,6 +126,15 @@ void Filesystem::Rename(Request request, NodeId parent, const char* name, NodeId
   const auto replaced = catalogue_.Rename(*from, name, *to, new_name, flags);
   if (!replaced) return request.Error(replaced.error());
   if (replaced.value()) NameRemoved(*replaced.value());
+  if ((flags & index::kWhiteout) != 0) {
+    const auto whiteout = catalogue_.Lookup(*from, name);
+    if (whiteout) {
+      index::AttributeChange change;
+      change.owner = owners_.FromLocal({request.uid(), request.gid()});
+      const auto owned = catalogue_.SetAttributes(whiteout.value().ino, change);
+      if (!owned) return request.Error(owned.error());
+    }
+  }
   request.Done();
 }
 

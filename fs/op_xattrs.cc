@@ -26,20 +26,43 @@ bool Supported(std::string_view name) {
   return name.starts_with("user.") || name.starts_with("security.") || name.starts_with(kTrusted);
 }
 
+// SETXATTR as the kernel sent it. What libfuse hands on is right only if libfuse itself asked for
+// the long form of the request, and it has no room for setxattr_flags.
+struct SetXattrRequest {
+  std::string_view name;
+  std::string_view value;
+  std::uint32_t extra_flags = 0;
+};
+
+std::optional<SetXattrRequest> ParseSetXattr() {
+  const auto* in = InitShim::CurrentArgument<fuse_setxattr_in>();
+  if (in == nullptr) return std::nullopt;
+  const auto* begin = reinterpret_cast<const char*>(in + 1);                     // NOLINT
+  const auto* end = reinterpret_cast<const char*>(InitShim::CurrentRequest()) +  // NOLINT
+                    InitShim::CurrentSize();
+  const std::string_view rest(begin, static_cast<std::size_t>(end - begin));
+  const std::size_t zero = rest.find('\0');
+  if (zero == std::string_view::npos || rest.size() - zero - 1 < in->size) return std::nullopt;
+  return SetXattrRequest{rest.substr(0, zero), rest.substr(zero + 1, in->size), in->setxattr_flags};
+}
+
 }  // namespace
 
 void Filesystem::SetXattr(Request request, NodeId node, const char* name, const char* value,
                           std::size_t size, int flags) {
   const auto ino = InoOf(request, node);
   if (!ino) return;
-  if (size > XATTR_SIZE_MAX) return request.Error(E2BIG);
-  const std::string_view key(name);
-  const std::string_view bytes(value, size);
+  SetXattrRequest parsed{name, {value, size}, 0};
+  if (setxattr_extended_) {
+    const auto raw = ParseSetXattr();
+    if (!raw) return request.Error(EINVAL);
+    parsed = *raw;
+  }
+  const auto& [key, bytes, extra_flags] = parsed;
+  if (bytes.size() > XATTR_SIZE_MAX) return request.Error(E2BIG);
   Result<void> set = Ok();
   if (key == kAccess || key == kDefault) {
-    const auto* raw = InitShim::CurrentArgument<fuse_setxattr_in>();
-    const bool kill = raw != nullptr && (raw->setxattr_flags & kKillSetGroupId) != 0;
-    set = SetAcl(*ino, key == kAccess, bytes, kill);
+    set = SetAcl(*ino, key == kAccess, bytes, (extra_flags & kKillSetGroupId) != 0);
   } else if (Supported(key)) {
     set = catalogue_.SetXattr(*ino, key, bytes, flags);
     ++privilege_epoch_;
