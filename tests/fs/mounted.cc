@@ -76,8 +76,11 @@ std::size_t HeldSource::waiting() const {
   return asked_.size();
 }
 
-Mounted::Mounted(const std::string& name, const MountedOptions& options)
-    : folder_(name), cache_(folder_ / "cache"), root_(folder_ / "mnt") {
+Mounted::Mounted(const std::string& name, const MountedOptions& options,
+                 const std::filesystem::path& where) {
+  if (where.empty()) folder_ = std::make_unique<TempFolder>("mounted");
+  cache_ = (folder_ ? folder_->path() : where) / "cache";
+  root_ = (folder_ ? folder_->path() : where) / "mnt";
   std::filesystem::create_directory(cache_);
   std::filesystem::create_directory(root_);
   auto catalogue = index::Catalogue::Open(CatalogueAt(cache_ / "index.db", name));
@@ -121,6 +124,10 @@ void Mounted::Unmount() {
   if (!loop_.joinable()) return;
   mount_->Unmount();
   loop_.join();
+}
+
+void Mounted::WaitEnded() {
+  if (loop_.joinable()) loop_.join();
 }
 
 bool Mounted::WaitQuiet() {

@@ -75,7 +75,9 @@ struct MountedOptions {
 
 class Mounted {
  public:
-  explicit Mounted(const std::string& name, const MountedOptions& options = {});
+  // Below `where` if given, which stays.
+  explicit Mounted(const std::string& name, const MountedOptions& options = {},
+                   const std::filesystem::path& where = {});
   // Unmounts, lazily if a failed test left something open.
   ~Mounted();
 
@@ -92,9 +94,11 @@ class Mounted {
   bool WaitQuiet();
   // Ends the mount, not the rest.
   void Unmount();
+  // Until somebody else ended it.
+  void WaitEnded();
 
  private:
-  TempFolder folder_;
+  std::unique_ptr<TempFolder> folder_;
   std::filesystem::path cache_, root_;
   HeldSource source_;
   std::unique_ptr<index::Catalogue> catalogue_;
