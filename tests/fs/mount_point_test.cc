@@ -238,10 +238,13 @@ TEST(MountPoint, AnOrdinaryUserMountsThroughFusermount) {
   BTFC_NEED_MOUNT();
   if (::access("/usr/bin/fusermount3", X_OK) != 0) GTEST_SKIP() << "skipped: no fusermount3";
   TempFolder folder("user");
+  TempFolder scratch("device");
   ASSERT_EQ(::chown(folder.path().c_str(), kUser, kUser), 0);
   const int result = InProcess(
       [&] {
-        Mounted mounted("user", {.allow_other = false}, folder.path());
+        MountedOptions options;
+        options.allow_other = false;  // needs user_allow_other in fuse.conf
+        Mounted mounted("user", options, folder.path());
         if (mounted.mount().passthrough()) return 10;
         if (Find(mounted.root()).type != "fuse.btfc") return 11;
         if (Find(mounted.root()).source != "user") return 12;
@@ -254,7 +257,7 @@ TEST(MountPoint, AnOrdinaryUserMountsThroughFusermount) {
         mounted.Unmount();
         return Find(mounted.root()).type.empty() ? 0 : 17;
       },
-      kUser);
+      kUser, [&] { OpenFuseToAll(scratch.path()); });
   EXPECT_EQ(result, 0);
 }
 
@@ -262,6 +265,7 @@ TEST(MountPoint, WhatFusermountRefusesIsSaid) {
   BTFC_NEED_MOUNT();
   if (::access("/usr/bin/fusermount3", X_OK) != 0) GTEST_SKIP() << "skipped: no fusermount3";
   TempFolder folder("refused");  // root's: not writable by others
+  TempFolder scratch("device");
   int ends[2];
   ASSERT_EQ(::pipe(ends), 0);
   EXPECT_EQ(InProcess(
@@ -273,7 +277,7 @@ TEST(MountPoint, WhatFusermountRefusesIsSaid) {
                   if (MountPoint::Attach(request, &why)) return 1;
                   return ::write(ends[1], why.data(), why.size()) > 0 ? 0 : 2;
                 },
-                kUser),
+                kUser, [&] { OpenFuseToAll(scratch.path()); }),
             0);
   ::close(ends[1]);
   char why[512] = {};

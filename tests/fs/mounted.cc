@@ -2,7 +2,10 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <sched.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,6 +14,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <fstream>
+#include <iostream>
 #include <iterator>
 #include <utility>
 
@@ -168,18 +172,35 @@ void Peer::Write(index::Ino file, const std::string& bytes) {
   ASSERT_TRUE(committed) << committed.error().message();
 }
 
-int InProcess(const std::function<int()>& child, unsigned uid) {
+int InProcess(const std::function<int()>& child, unsigned uid,
+              const std::function<void()>& prepare) {
   const pid_t pid = ::fork();
   if (pid == 0) {
-    if (uid != 0 && (::setgroups(0, nullptr) != 0 || ::setgid(uid) != 0 || ::setuid(uid) != 0)) {
-      ::_exit(99);
+    try {
+      if (prepare) prepare();
+      if (uid != 0 && (::setgroups(0, nullptr) != 0 || ::setgid(uid) != 0 || ::setuid(uid) != 0)) {
+        ::_exit(99);
+      }
+      ::_exit(child());
+    } catch (const std::exception& problem) {
+      std::cerr << problem.what() << std::endl;
+      ::_exit(98);
     }
-    ::_exit(child());
   }
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+void OpenFuseToAll(const std::filesystem::path& scratch) {
+  const std::string device = scratch / "fuse";
+  const bool done = ::unshare(CLONE_NEWNS) == 0 &&
+                    ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+                    ::mknod(device.c_str(), S_IFCHR | 0666, makedev(10, 229)) == 0 &&
+                    ::chmod(device.c_str(), 0666) == 0 &&
+                    ::mount(device.c_str(), "/dev/fuse", nullptr, MS_BIND, nullptr) == 0;
+  if (!done) throw std::system_error(errno, std::generic_category(), "OpenFuseToAll");
 }
 
 std::string ReadWhole(const std::filesystem::path& path) {

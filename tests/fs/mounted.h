@@ -126,8 +126,13 @@ class Peer {
 };
 
 // Runs `child` in a process of its own, as this user if not 0, and answers its exit status; -1 if
-// it was killed. The child may not use GoogleTest.
-int InProcess(const std::function<int()>& child, unsigned uid = 0);
+// it was killed, 98 if it threw. `prepare` runs before, still as root. Neither may use GoogleTest.
+int InProcess(const std::function<int()>& child, unsigned uid = 0,
+              const std::function<void()>& prepare = {});
+
+// For InProcess: a mount namespace of its own in which everybody may open /dev/fuse, as is usual
+// but not so in every container.
+void OpenFuseToAll(const std::filesystem::path& scratch);
 
 std::string ReadWhole(const std::filesystem::path& path);
 void WriteWhole(const std::filesystem::path& path, const std::string& bytes);
