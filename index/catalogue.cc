@@ -187,13 +187,12 @@ void Catalogue::Impl::Committed(const Summary& known) {
 
 void Catalogue::Impl::AfterFailure(const StorageFailure& failure) {
   spdlog::error("index: {}", failure.what());
-  ReloadDevices();
+  Reload();
 }
 
-// Numbers that a transaction gave and that were rolled back with it.
-void Catalogue::Impl::ReloadDevices() {
+void Catalogue::Impl::Reload() {
   try {
-    devices_.Load(*writer_);
+    tables_->Reload();
   } catch (const StorageFailure& failure) {
     spdlog::error("index: {}", failure.what());
   }
@@ -267,7 +266,7 @@ Result<void> Catalogue::Impl::EndBatch(bool commit) {
   }
   batch_.reset();
   const bool committed = commit && !failure;
-  if (!committed) ReloadDevices();
+  if (!committed) Reload();
   const auto changes = std::move(batch_changes_);
   const bool published = batch_published_;
   batch_owner_ = std::thread::id();

@@ -26,6 +26,14 @@ Known KnownNow(Session& session, Ino ino) {
   return known;
 }
 
+void PutNote(Session& session, Ino ino, bool orphan) {
+  Tables& tables = session.tables();
+  auto put =
+      tables.db().Prepare("INSERT OR IGNORE INTO dirty (ino, known, orphan) VALUES (?, ?, ?)");
+  put << ino << tables.devices().EncodeKnown(tables.db(), KnownNow(session, ino)) << orphan;
+  put.Run();
+}
+
 void DropNote(Session& session, Ino ino) {
   auto drop = session.tables().db().Prepare("DELETE FROM dirty WHERE ino = ?");
   drop << ino;
@@ -51,16 +59,19 @@ void MarkPresent(Session& session, const ContentId& id) {
 }  // namespace
 
 Result<void> Catalogue::BeginWrite(Ino ino, bool durable) {
+  // A file that waits for its first content is dirty as it is, and its first version has nothing
+  // to cover.
+  const auto waits = impl_->Read([&](Reader& reader) -> Result<bool> {
+    auto find = reader.db().Prepare("SELECT pending FROM inode WHERE ino = ?");
+    find << ino;
+    return find.Step() && find.Int(0) != 0;
+  });
+  if (waits && waits.value()) return durable ? impl_->Sync() : Ok();
   const auto noted = impl_->Write([&](Session& session) -> Result<void> {
     BOOST_OUTCOME_TRYA(node, NodeOf(session, ino));
     if (node.kind == Kind::kFolder) return Errno(EISDIR);
     if (node.kind != Kind::kFile) return Errno(EINVAL);
-    Tables& tables = session.tables();
-    auto put =
-        tables.db().Prepare("INSERT OR IGNORE INTO dirty (ino, known, orphan) VALUES (?, ?, ?)");
-    put << ino << tables.devices().EncodeKnown(tables.db(), KnownNow(session, ino))
-        << (node.nlink == 0);
-    put.Run();
+    PutNote(session, ino, node.nlink == 0);
     return Ok();
   });
   if (!noted || !durable) return noted;
@@ -97,7 +108,11 @@ Result<Node> Catalogue::Commit(Ino ino, const NewVersion& version, bool still_op
     row.stamp = session.Now(replaced);
     row.dot = row.commit = session.NextDot();
     session.Merge(std::move(row));
-    if (!still_open) DropNote(session, ino);
+    if (!still_open) {
+      DropNote(session, ino);
+    } else if (inode.pending) {
+      PutNote(session, ino, false);
+    }
     return NodeOf(session, ino);
   });
 }

@@ -66,7 +66,7 @@ class Catalogue::Impl {
   void Committed(const Summary& known);
   void Tell(const std::vector<Change>& changes, bool published);
   void AfterFailure(const StorageFailure& failure);
-  void ReloadDevices();
+  void Reload();
 
   const CatalogueOptions options_;
   std::unique_ptr<Database> writer_;  // under write_gate_
@@ -102,10 +102,12 @@ auto Catalogue::Impl::Write(Op&& op) -> decltype(op(std::declval<Session&>())) {
   try {
     std::optional<Transaction> transaction;
     if (!in_batch) transaction.emplace(*writer_, Transaction::Kind::kWrite);
+    const int changes_before = sqlite3_total_changes(writer_->handle());
     Session session(*tables_, MakeContext(), in_batch ? batch_known_ : Known());
     auto result = op(session);
     if (!result) {
-      if (devices_.grew() && !in_batch) ReloadDevices();
+      transaction.reset();
+      if (sqlite3_total_changes(writer_->handle()) != changes_before) tables_->Reload();
       return result;
     }
     session.Finish();

@@ -1,5 +1,6 @@
 // Local operations on names: make, link, remove.
 #include "index/catalogue_impl.h"
+#include "index/conflict_names.h"
 #include "index/operations.h"
 
 namespace btfc::index {
@@ -79,36 +80,42 @@ Result<Slot> SpotFor(Session& session, Ino parent, std::string_view name) {
 
 }  // namespace
 
+// Ids are new and the name is free, so nothing has to be merged or repaired.
 Ino MakeAt(Session& session, const Slot& spot, const NewNode& node) {
   Tables& tables = session.tables();
   const Stamp stamp = session.Now();
   const bool pending = node.kind == Kind::kFile;  // until its first content
-  const auto stamped = [&](auto row) {
+  if (!pending) session.PublishRemovalsAt(spot);
+  const auto stamp_row = [&](RowHead& row) {
     row.stamp = stamp;
     if (!pending) row.dot = session.NextDot();
-    return row;
   };
-  const auto id = session.NewId<InodeId>();
   InodeRow inode;
-  inode.ino = tables.InoOf(id);
+  stamp_row(inode);
+  inode.ino = tables.NextIno();
+  inode.id = session.NewId<InodeId>();
   inode.kind = node.kind;
   if (node.kind == Kind::kSymlink) inode.target = node.target;
   if (node.kind == Kind::kCharDevice || node.kind == Kind::kBlockDevice) inode.rdev = node.rdev;
-  if (!pending) session.PublishRemovalsAt(spot);
-  session.Merge(stamped(inode), pending);
   AttributesRow attributes;
-  attributes.ino = inode.ino;
+  stamp_row(attributes);
   attributes.mode = node.mode;
   attributes.owner = node.owner;
   attributes.acl_access = node.acl_access;
   attributes.acl_default = node.acl_default;
-  session.Merge(stamped(attributes));
-  PlaceRow place;
-  place.link =
-      tables.LinkOf(node.kind == Kind::kFolder ? LinkId{id.bytes} : session.NewId<LinkId>());
-  place.ino = inode.ino;
-  place.spot = spot;
-  session.Merge(stamped(place));
+  tables.InsertInode(inode, attributes, pending);
+
+  Link link;
+  stamp_row(link);
+  const bool folder = node.kind == Kind::kFolder;
+  link.id = folder ? LinkId{inode.id.bytes} : session.NewId<LinkId>();
+  link.ino = inode.ino;
+  link.spot = spot;
+  link.up = spot.folder;
+  link.state = kOurs | kShown | (pending ? 0U : kAlive | kLive);
+  tables.InsertLink(link, IsConflictName(spot.name));
+  session.ChangedFolder(spot.folder, stamp.time_ns);
+  if (folder) session.CountSubfolder(spot.folder, 1);
   return inode.ino;
 }
 

@@ -7,21 +7,16 @@
 namespace btfc::index {
 namespace {
 
-// Rows of one kind that one device wrote, beyond a number. Column 0 names the row, 1 what else
-// names it.
-struct Source {
-  wire::Row::BodyCase kind;
-  const char* sql;
-};
-constexpr Source kSources[] = {
-    {wire::Row::kDevice, "SELECT dev FROM device WHERE dot_dev = ? AND dot_n > ?"},
-    {wire::Row::kInode, "SELECT ino FROM inode WHERE dot_dev = ? AND dot_n > ?"},
-    {wire::Row::kAttributes, "SELECT ino FROM inode WHERE a_dot_dev = ? AND a_dot_n > ?"},
-    {wire::Row::kRegister, "SELECT ino, name FROM attr WHERE dot_dev = ? AND dot_n > ?"},
-    {wire::Row::kPlace, "SELECT link FROM place WHERE dot_dev = ? AND dot_n > ?"},
-    {wire::Row::kVersion, "SELECT version FROM version WHERE dot_dev = ? AND dot_n > ?"},
-    {wire::Row::kRemoval, "SELECT link FROM removal WHERE dot_dev = ? AND dot_n > ?"},
-    {wire::Row::BODY_NOT_SET, "SELECT dot_n FROM other WHERE dot_dev = ? AND dot_n > ?"},
+// dot.kind
+enum RowKind : std::int64_t {
+  kDeviceRow = 1,
+  kInodeRow,
+  kAttributesRow,
+  kRegisterRow,
+  kPlaceRow,
+  kVersionRow,
+  kRemovalRow,
+  kOtherRow,
 };
 
 class Cutter : public DeltaReader {
@@ -80,39 +75,36 @@ class Cutter : public DeltaReader {
       if (rows_) {
         if (rows_->Step()) return true;
         rows_.reset();
-        if (++device_ == wanted_.size()) {
-          device_ = 0;
-          ++source_;
-        }
+        ++device_;
       }
-      if (source_ == std::size(kSources)) return false;
-      rows_.emplace(database_->Prepare(kSources[source_].sql));
+      if (device_ == wanted_.size()) return false;
+      rows_.emplace(
+          database_->Prepare("SELECT kind, key, n FROM dot WHERE dev = ? AND n > ? ORDER BY n"));
       const auto& [device, from] = wanted_[device_];
       *rows_ << tables_.devices().IfKnown(device).value_or(0) << from;
     }
   }
 
   wire::Row Encode(RowEncoder& encoder) {
-    const std::int64_t key = rows_->Int(0);
-    switch (kSources[source_].kind) {
-      case wire::Row::kDevice:
+    const std::int64_t key = rows_->Int(1);
+    switch (rows_->Int(0)) {
+      case kDeviceRow:
         return encoder.Device(key);
-      case wire::Row::kInode:
+      case kInodeRow:
         return encoder.Inode(static_cast<Ino>(key));
-      case wire::Row::kAttributes:
+      case kAttributesRow:
         return encoder.Attributes(static_cast<Ino>(key));
-      case wire::Row::kRegister:
-        return encoder.Register(static_cast<Ino>(key), rows_->String(1));
-      case wire::Row::kPlace:
+      case kRegisterRow:
+        return encoder.Register(key);
+      case kPlaceRow:
         return encoder.Place(key);
-      case wire::Row::kVersion:
+      case kVersionRow:
         return encoder.Version(key);
-      case wire::Row::kRemoval:
+      case kRemovalRow:
         return encoder.Removal(key);
-      case wire::Row::BODY_NOT_SET:
-        break;
+      default:
+        return encoder.Other({wanted_[device_].first, rows_->Unsigned(2)});
     }
-    return encoder.Other({wanted_[device_].first, static_cast<std::uint64_t>(key)});
   }
 
   std::unique_ptr<Database> database_;
@@ -122,7 +114,7 @@ class Cutter : public DeltaReader {
   const Summary since_, until_;
   std::vector<std::pair<DeviceId, std::uint64_t>> wanted_;  // device, number to begin after
 
-  std::size_t source_ = 0, device_ = 0;
+  std::size_t device_ = 0;  // of wanted_
   std::optional<Statement> rows_;
   bool held_ = false;
   std::uint32_t number_ = 0;

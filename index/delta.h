@@ -75,7 +75,7 @@ class RowEncoder {
   wire::Row Device(std::int64_t number);
   wire::Row Inode(Ino ino);
   wire::Row Attributes(Ino ino);
-  wire::Row Register(Ino ino, std::string_view name);
+  wire::Row Register(std::int64_t number);
   wire::Row Place(LinkNo link);
   wire::Row Version(VersionNo version);
   wire::Row Removal(LinkNo link);

@@ -134,12 +134,12 @@ wire::Row RowEncoder::Attributes(Ino ino) {
   return out;
 }
 
-wire::Row RowEncoder::Register(Ino ino, std::string_view name) {
-  const auto row = tables_.GetRegister(ino, name);
+wire::Row RowEncoder::Register(std::int64_t number) {
+  const auto row = tables_.GetRegister(number);
   wire::Row out = part_.NewRow(row->dot);
   auto* body = out.mutable_register_();
   part_.Put(row->stamp, body->mutable_stamp());
-  body->set_inode(Bytes(tables_.IdOfInode(ino)));
+  body->set_inode(Bytes(tables_.IdOfInode(row->ino)));
   body->set_name(row->name);
   if (row->value) body->set_value(*row->value);
   SetExtra(*row, body);

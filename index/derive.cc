@@ -152,18 +152,29 @@ void Session::Count(const Link& was, const Link& is, const InodeBrief& inode) {
     if (named != (inode.live_links > 0 || inode.nlink > 0)) NoteObjectsOf(was.ino);
   }
   if (inode.kind != Kind::kFolder) return;
-  const auto add = [this](Ino folder, int n) {
-    auto update =
-        tables_.db().Prepare("UPDATE inode SET subfolders = subfolders + ? WHERE ino = ?");
-    update << n << folder;
-    update.Run();
-    NoteAttributes(folder);
-  };
   const Ino from = Bit(was.state, kOurs) != 0 ? was.up : 0;
   const Ino to = Bit(is.state, kOurs) != 0 ? is.up : 0;
   if (from == to) return;
-  if (from != 0) add(from, -1);
-  if (to != 0) add(to, 1);
+  if (from != 0) CountSubfolder(from, -1);
+  if (to != 0) CountSubfolder(to, 1);
+}
+
+void Session::CountSubfolder(Ino folder, int difference) {
+  auto update = tables_.db().Prepare("UPDATE inode SET subfolders = subfolders + ? WHERE ino = ?");
+  update << difference << folder;
+  update.Run();
+  NoteAttributes(folder);
+}
+
+// Whether these are alive may depend on the versions.
+void Session::RefreshRemovedLinksOf(Ino ino) {
+  auto find = tables_.db().Prepare(
+      "SELECT link FROM place WHERE ino = ?1 AND link IN (SELECT link FROM removal) "
+      "UNION SELECT link FROM place WHERE ino = ?1 AND link IN (SELECT link FROM pending_removal)");
+  find << ino;
+  std::vector<LinkNo> links;
+  while (find.Step()) links.push_back(find.Int(0));
+  for (const LinkNo link : links) RefreshLink(link);
 }
 
 void Session::RefreshLinksOf(Ino ino) {
@@ -177,12 +188,16 @@ void Session::RefreshLinksIn(Ino folder) {
 // --- versions
 
 // Heads that a deletion saw do not count beside others.
-std::vector<HeldVersion> Session::Heads(Ino ino) {
+std::vector<HeldVersion> Session::Heads(Ino ino, bool* undeleted) {
+  if (undeleted != nullptr) *undeleted = false;
   auto heads = tables_.Versions(ino);
   if (heads.empty()) return heads;
   const Summary removed = tables_.RemovedContext(ino);
   const auto deleted = [&removed](const auto& version) { return Covers(removed, version.commit); };
-  if (!std::all_of(heads.begin(), heads.end(), deleted)) std::erase_if(heads, deleted);
+  if (!std::all_of(heads.begin(), heads.end(), deleted)) {
+    std::erase_if(heads, deleted);
+    if (undeleted != nullptr) *undeleted = true;
+  }
   std::sort(heads.begin(), heads.end(), [](const auto& a, const auto& b) {
     return std::tie(a.stamp, a.commit) > std::tie(b.stamp, b.commit);
   });
@@ -209,10 +224,9 @@ std::vector<Stamp> Session::VersionStamps(Ino ino) {
 
 void Session::RefreshHead(Ino ino) {
   const InodeBrief inode = tables_.Brief(ino);
-  const auto heads = Heads(ino);
+  bool undeleted = false;
+  const auto heads = Heads(ino, &undeleted);
   const VersionNo head = heads.empty() ? 0 : heads.front().version;
-  const bool undeleted =
-      !heads.empty() && !Covers(tables_.RemovedContext(ino), heads.front().commit);
   versions_touched_.insert(ino);
   if (head != inode.head || undeleted != inode.undeleted) {
     NoteBefore(ino, inode);
@@ -221,14 +235,15 @@ void Session::RefreshHead(Ino ino) {
     update << head << undeleted << ino;
     update.Run();
     if (head != inode.head) NoteObjectsOf(ino);
-    if (undeleted != inode.undeleted) RefreshLinksOf(ino);
+    if (undeleted != inode.undeleted) RefreshRemovedLinksOf(ino);
   }
   RefreshMtime(inode, heads.empty() ? nullptr : &heads.front());
 }
 
 // The mtime that somebody set holds until a later version, or a later change of a folder.
 void Session::RefreshMtime(const InodeBrief& inode, const HeldVersion* head) {
-  const auto set = tables_.GetRegister(inode.ino, kMtimeRegister);
+  std::optional<RegisterRow> set;
+  if (inode.set_time != 0) set = tables_.GetRegister(inode.ino, kMtimeRegister);
   std::optional<std::int64_t> mtime;
   if (set && set->value) mtime = FromBigEndian(*set->value);
   if (head != nullptr && (!set || set->stamp < head->stamp)) mtime = head->mtime_ns;
@@ -296,7 +311,8 @@ void Session::RefreshObjects() {
 void Session::TouchSpot(const Slot& spot) {
   collisions_.insert(spot);
   spots_.insert(spot);
-  if (watching_ && !shown_before_.contains(spot)) shown_before_.emplace(spot, ShownAt(spot));
+  if (!watching_ || spot.folder >= first_new_) return;
+  if (!shown_before_.contains(spot)) shown_before_.emplace(spot, ShownAt(spot));
 }
 
 // Two links may want one name while one of them is a file not published yet, which no repair may

@@ -146,7 +146,7 @@ void Session::Merge(VersionRow row) {
   const auto held = std::find_if(versions.begin(), versions.end(), [&row](const auto& version) {
     return version.commit == row.commit;
   });
-  if (held == versions.end()) return MergeIntoVersions(std::move(row));
+  if (held == versions.end()) return MergeIntoVersions(std::move(row), versions);
   const Known known = held->known.Unite(row.known);
   const bool same_content = ContentKey(*held) == ContentKey(row);
   const bool same_as_held = known == held->known;
@@ -157,7 +157,8 @@ void Session::Merge(VersionRow row) {
       NoteObject(held->content);
       NoteBefore(row.ino, tables_.Brief(row.ino));
       tables_.DropVersion(held->version);
-      MergeIntoVersions(std::move(row));
+      const auto others = tables_.Versions(row.ino);
+      MergeIntoVersions(std::move(row), others);
     }
     return;
   }
@@ -170,14 +171,13 @@ void Session::Merge(VersionRow row) {
     row.extra = std::max(held->extra, row.extra);
   }
   row.known = known;
-  MergeIntoVersions(std::move(row));
+  MergeIntoVersions(std::move(row), versions);
 }
 
 // A version covered by another's context is no head any more, and what it covered passes to the
 // one that covers it (a repair may have widened it).
-void Session::MergeIntoVersions(VersionRow row) {
+void Session::MergeIntoVersions(VersionRow row, const std::vector<HeldVersion>& versions) {
   const Ino ino = row.ino;
-  const auto versions = tables_.Versions(ino);
   bool covered = false;
   for (const auto& other : versions) {
     if (other.commit == row.commit || !Covers(other.known.context, row.commit)) continue;

@@ -102,25 +102,26 @@ void Session::PublishFound(Statement& find) {
 }
 
 void Session::Publish(Ino file) {
-  auto inode = tables_.GetInode(file);
-  if (!inode) throw StorageFailure(Error::kCorrupt, "a file to be published has no row");
-  inode->dot = NextDot();
-  tables_.PutInode(*inode, false);
-  if (auto attributes = tables_.GetAttributes(file)) {
-    attributes->dot = NextDot();
-    tables_.PutAttributes(*attributes);
-  }
-  for (auto& row : tables_.GetRegisters(file)) {
+  Tables& tables = tables_;
+  const auto give_dot = [&tables, this](const char* sql, std::int64_t key) {
+    auto update = tables.db().Prepare(sql);
+    tables.Bind(update, NextDot());
+    update << key;
+    update.Run();
+  };
+  give_dot("UPDATE inode SET pending = 0, dot_dev = ?, dot_n = ? WHERE ino = ?",
+           static_cast<std::int64_t>(file));
+  give_dot("UPDATE inode SET a_dot_dev = ?, a_dot_n = ? WHERE ino = ?",
+           static_cast<std::int64_t>(file));
+  for (auto& row : tables.GetRegisters(file)) {
     row.dot = NextDot();
-    tables_.PutRegister(row);
+    tables.PutRegister(row);
   }
   PublishRemovalsOf(file);
-  for (const LinkNo no : tables_.LinksOf(file)) {
-    auto link = tables_.GetLink(no);
+  for (const LinkNo no : tables.LinksOf(file)) {
+    const auto link = tables.GetLink(no);
     PublishRemovalsAt({link->up, link->spot.name});
-    PlaceRow row = *link;
-    row.dot = NextDot();
-    tables_.PutPlace(row);
+    give_dot("UPDATE place SET dot_dev = ?, dot_n = ? WHERE link = ?", no);
     RefreshLink(no);
   }
 }

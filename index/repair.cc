@@ -76,16 +76,29 @@ void Repairer::WithdrawLink(const Link& link) {
 // What merging touched goes to every repair that looks at files, with the conflict copies, whose
 // fate depends on the file.
 void Repairer::TakeTouched() {
-  const auto touched = std::exchange(s_.versions_touched_, {});
-  for (const Ino ino : touched) {
-    std::vector<Ino> inos = {ino};
+  for (const Ino ino : std::exchange(s_.versions_touched_, {})) {
+    Sort(ino);
     auto copies = tables_.db().Prepare("SELECT ino FROM inode WHERE copy_of = ?");
     copies << ino;
-    while (copies.Step()) inos.push_back(copies.Unsigned(0));
-    for (auto* todo : {&to_bury_, &to_revive_, &to_settle_, &to_withdraw_}) {
-      todo->insert(inos.begin(), inos.end());
-    }
+    while (copies.Step()) Sort(copies.Unsigned(0));
   }
+}
+
+// Most files are none of the repairs' business: one question finds that out. What changes later
+// on comes here again.
+void Repairer::Sort(Ino ino) {
+  auto find = tables_.db().Prepare(
+      "SELECT live_links, undeleted, copy_of, "
+      "EXISTS (SELECT 1 FROM version v WHERE v.ino = i.ino AND v.version <> i.head), "
+      "EXISTS (SELECT 1 FROM place p WHERE p.ino = i.ino AND p.life > 0 AND p.state & 1 = 0) "
+      "FROM inode i WHERE ino = ? AND kind = 1 AND pending = 0");
+  find << ino;
+  if (!find.Step()) return;
+  const bool live = find.Int(0) > 0;
+  if (find.Int(4) != 0) to_bury_.insert(ino);
+  if (!live && find.Int(1) != 0) to_revive_.insert(ino);
+  if (live && find.Int(3) != 0) to_settle_.insert(ino);
+  if (live && !find.IsNull(2)) to_withdraw_.insert(ino);
 }
 
 // The files of a set, in the order that all hosts agree on. The set is empty afterwards.
@@ -93,8 +106,7 @@ std::vector<InodeBrief> Repairer::Take(std::set<Ino>& todo) {
   TakeTouched();
   std::vector<InodeBrief> inodes;
   for (const Ino ino : std::exchange(todo, {})) {
-    InodeBrief inode = tables_.Brief(ino);
-    if (inode.kind == Kind::kFile && !inode.pending) inodes.push_back(std::move(inode));
+    inodes.push_back(tables_.Brief(ino));
   }
   std::sort(inodes.begin(), inodes.end(),
             [](const InodeBrief& a, const InodeBrief& b) { return a.id < b.id; });
@@ -146,11 +158,7 @@ bool Repairer::ReviveEdited() {
 bool Repairer::SettleHeads() {
   std::vector<Ino> split;
   for (const InodeBrief& inode : Take(to_settle_)) {
-    if (inode.live_links == 0) continue;
-    auto count = tables_.db().Prepare("SELECT count(*) FROM version WHERE ino = ?");
-    count << inode.ino;
-    count.Step();
-    if (count.Int(0) > 1 && s_.Heads(inode.ino).size() > 1) split.push_back(inode.ino);
+    if (inode.live_links > 0 && s_.Heads(inode.ino).size() > 1) split.push_back(inode.ino);
   }
   for (const Ino ino : split) SettleHeadsOf(ino);
   return !split.empty();

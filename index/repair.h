@@ -26,6 +26,7 @@ class Repairer {
   bool RepairNames();
 
   void TakeTouched();
+  void Sort(Ino ino);
   std::vector<InodeBrief> Take(std::set<Ino>& todo);
   bool IsSurplus(const InodeBrief& inode);
   bool WasOverwritten(Ino ino, const Dot& commit);

@@ -31,6 +31,7 @@ struct DeviceRow : RowHead {
 
 struct InodeRow : RowHead {
   Ino ino = 0;
+  InodeId id;  // only of a new one
   Kind kind = Kind::kFile;
   std::string target;
   std::uint64_t rdev = 0;

@@ -50,9 +50,7 @@ void Session::JoinKnown(const Summary& until) { JoinInto(known_, until); }
 
 void Session::WatchChanges() {
   watching_ = true;
-  first_new_ = static_cast<Ino>(
-                   tables_.db().Number("SELECT seq FROM sqlite_sequence WHERE name = 'inode'")) +
-               1;
+  first_new_ = tables_.NextIno();
 }
 
 void Session::Finish() {

@@ -64,13 +64,15 @@ class Session {
   // `moved`: its name or folder changed, even if nothing else will.
   void RefreshLink(LinkNo link, bool moved = false);
   void RefreshHead(Ino ino);
-  Ino Follow(Ino folder);                   // through merges of folders
-  std::vector<HeldVersion> Heads(Ino ino);  // best first
-  Known KnownOf(Ino ino, bool user);        // everything known of its versions, by a user's write
+  Ino Follow(Ino folder);  // through merges of folders
+  // Best first. `undeleted`: some version is not covered by a removal.
+  std::vector<HeldVersion> Heads(Ino ino, bool* undeleted = nullptr);
+  Known KnownOf(Ino ino, bool user);  // everything known of its versions, by a user's write
   std::vector<Stamp> VersionStamps(Ino ino);
   void NoteObject(const ContentId& id);
   void ChangedFolder(Ino folder, std::int64_t time_ns);
   void Touched(Ino ino, std::int64_t time_ns);  // ctime
+  void CountSubfolder(Ino folder, int difference);
 
   // --- publish.cc
   // The link goes, by this host's user. For `waiting`, a file not published yet, that takes its
@@ -93,7 +95,7 @@ class Session {
   friend class Repairer;
 
   // merge.cc
-  void MergeIntoVersions(VersionRow row);
+  void MergeIntoVersions(VersionRow row, const std::vector<HeldVersion>& versions);
   void TouchedCopy(Ino ino);
   void JoinEarlyRemoval(LinkNo link, Ino ino);
   void Widen(const HeldVersion& held, const Known& known);
@@ -105,6 +107,7 @@ class Session {
   bool AliveAfter(const std::optional<Stamp>& seen, const Link& link, const InodeBrief& inode);
   bool TakenByPending(const Link& link, const InodeBrief& inode);
   void RefreshLinksOf(Ino ino);
+  void RefreshRemovedLinksOf(Ino ino);
   void RefreshLinksIn(Ino folder);
   void Count(const Link& was, const Link& is, const InodeBrief& inode);
   void RefreshMtime(const InodeBrief& inode, const HeldVersion* head);

@@ -102,6 +102,10 @@ void Statement::Copy(int column, unsigned char* to, std::size_t size) const {
 }
 
 Result<std::unique_ptr<Database>> Database::Open(const std::filesystem::path& file, Mode mode) {
+  // Its counting of memory takes a lock for every allocation. Too late if somebody else in this
+  // process uses SQLite: then it counts.
+  static const int configured = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+  (void)configured;
   sqlite3* handle = nullptr;
   // NOMUTEX: the catalogue sees to it that one thread uses a connection at a time.
   const int flags =

@@ -1,8 +1,12 @@
 #include "index/tables.h"
 
+#include <algorithm>
+
 namespace btfc::index {
 namespace {
 
+constexpr Ino kInosAtOnce = 1024;
+constexpr std::size_t kOwnersMax = 256;                   // remembered
 constexpr std::uint32_t kMounter = 1, kMounterGroup = 2;  // owner.flags
 
 // What ReadLink reads, in its order.
@@ -53,6 +57,25 @@ void Tables::ReadHead(const Statement& statement, int column, RowHead& row) cons
 
 // --- names to numbers
 
+Ino Tables::NextIno() {
+  if (next_ino_ == reserved_ino_) {
+    const auto first =
+        static_cast<Ino>(db_.Number("SELECT value FROM meta WHERE key = 'next_ino'"));
+    next_ino_ = std::max<Ino>(first, kRootIno + 1);
+    reserved_ino_ = next_ino_ + kInosAtOnce;
+    auto reserve = db_.Prepare("INSERT OR REPLACE INTO meta (key, value) VALUES ('next_ino', ?)");
+    reserve << reserved_ino_;
+    reserve.Run();
+  }
+  return next_ino_++;
+}
+
+void Tables::Reload() {
+  devices_.Load(db_);
+  next_ino_ = reserved_ino_ = 0;  // what was reserved may have been rolled back
+  owners_.clear();
+}
+
 std::optional<Ino> Tables::FindInode(const InodeId& id) {
   auto find = db_.Prepare("SELECT ino FROM inode WHERE id = ?");
   find << id;
@@ -62,10 +85,11 @@ std::optional<Ino> Tables::FindInode(const InodeId& id) {
 
 Ino Tables::InoOf(const InodeId& id) {
   if (const auto found = FindInode(id)) return *found;
-  auto insert = db_.Prepare("INSERT INTO inode (id) VALUES (?)");
-  insert << id;
+  const Ino ino = NextIno();
+  auto insert = db_.Prepare("INSERT INTO inode (ino, id) VALUES (?, ?)");
+  insert << ino << id;
   insert.Run();
-  return static_cast<Ino>(db_.last_insert_id());
+  return ino;
 }
 
 std::optional<LinkNo> Tables::FindLink(const LinkId& id) {
@@ -95,6 +119,40 @@ LinkId Tables::IdOfLink(LinkNo link) {
   find << link;
   if (!find.Step()) throw StorageFailure(Error::kCorrupt, "a row names a link that is not there");
   return find.Fixed<LinkId>(0);
+}
+
+// --- whole new things
+
+void Tables::InsertInode(const InodeRow& row, const AttributesRow& attributes, bool pending) {
+  const std::int64_t owner = OwnerNumber(attributes.owner);
+  auto insert = db_.Prepare(
+      "INSERT INTO inode (time, dev, life, sub, dot_dev, dot_n, extra, a_time, a_dev, a_life, "
+      "a_sub, a_dot_dev, a_dot_n, a_extra, ino, id, kind, rdev, pending, mode, owner, target, "
+      "acl_access, acl_default, live_links, nlink, mtime, ctime) "
+      "VALUES (?1, ?2, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?19, ?, ?, ?, ?, ?, "
+      "1 - ?19, 1, ?1, ?1)");
+  BindHead(insert, row);
+  BindHead(insert, attributes);
+  insert << row.ino << row.id << static_cast<int>(row.kind) << row.rdev << pending
+         << attributes.mode << owner;
+  for (const auto* bytes : {&row.target, &attributes.acl_access, &attributes.acl_default}) {
+    if (bytes->empty()) {
+      insert << nullptr;
+    } else {
+      insert << *bytes;
+    }
+  }
+  insert.Run();
+}
+
+void Tables::InsertLink(const Link& link, bool conflict) {
+  auto insert = db_.Prepare(
+      "INSERT INTO place (time, dev, life, sub, dot_dev, dot_n, extra, id, ino, parent, name, up, "
+      "state, conflict) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, nullif(?, 0))");
+  BindHead(insert, link);
+  insert << link.id << link.ino << link.spot.folder << link.spot.name << link.up << link.state
+         << conflict;
+  insert.Run();
 }
 
 // --- inodes
@@ -200,6 +258,13 @@ std::optional<RegisterRow> Tables::GetRegister(Ino ino, std::string_view name) {
   return row;
 }
 
+std::optional<RegisterRow> Tables::GetRegister(std::int64_t number) {
+  auto find = db_.Prepare("SELECT ino, name FROM attr WHERE attr = ?");
+  find << number;
+  if (!find.Step()) return std::nullopt;
+  return GetRegister(find.Unsigned(0), find.Bytes(1));
+}
+
 std::vector<RegisterRow> Tables::GetRegisters(Ino ino) {
   auto find = db_.Prepare(
       "SELECT name, value, time, dev, life, sub, dot_dev, dot_n, extra FROM attr WHERE ino = ?");
@@ -218,8 +283,11 @@ std::vector<RegisterRow> Tables::GetRegisters(Ino ino) {
 
 void Tables::PutRegister(const RegisterRow& row) {
   auto put = db_.Prepare(
-      "INSERT OR REPLACE INTO attr (ino, name, value, time, dev, life, sub, dot_dev, dot_n, extra) "
-      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+      "INSERT INTO attr (ino, name, value, time, dev, life, sub, dot_dev, dot_n, extra) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (ino, name) DO UPDATE SET "
+      "value = excluded.value, time = excluded.time, dev = excluded.dev, life = excluded.life, "
+      "sub = excluded.sub, dot_dev = excluded.dot_dev, dot_n = excluded.dot_n, "
+      "extra = excluded.extra");
   put << row.ino << row.name << row.value;
   BindHead(put, row);
   put.Run();
@@ -344,8 +412,13 @@ std::optional<Removal> Tables::GetRemoval(LinkNo link) {
 
 void Tables::PutRemoval(const RemovalRow& row) {
   auto put = db_.Prepare(
-      "INSERT OR REPLACE INTO removal (link, seen_time, seen_dev, seen_life, seen_sub, known, "
-      "merged, time, dot_dev, dot_n, extra) VALUES (?, ?, ?, ?, ?, ?, nullif(?, 0), ?, ?, ?, ?)");
+      "INSERT INTO removal (link, seen_time, seen_dev, seen_life, seen_sub, known, merged, time, "
+      "dot_dev, dot_n, extra) VALUES (?, ?, ?, ?, ?, ?, nullif(?, 0), ?, ?, ?, ?) "
+      "ON CONFLICT (link) DO UPDATE SET seen_time = excluded.seen_time, "
+      "seen_dev = excluded.seen_dev, seen_life = excluded.seen_life, "
+      "seen_sub = excluded.seen_sub, known = excluded.known, merged = excluded.merged, "
+      "time = excluded.time, dot_dev = excluded.dot_dev, dot_n = excluded.dot_n, "
+      "extra = excluded.extra");
   put << row.link;
   Bind(put, row.seen);
   put << devices_.EncodeKnown(db_, row.known) << row.merged_into << row.time_ns;
@@ -477,7 +550,7 @@ Summary Tables::Known() {
 // --- rows of kinds that this version does not know
 
 void Tables::PutOther(const Dot& dot, std::string_view row) {
-  auto put = db_.Prepare("INSERT OR REPLACE INTO other (dot_dev, dot_n, row) VALUES (?, ?, ?)");
+  auto put = db_.Prepare("INSERT OR IGNORE INTO other (dot_dev, dot_n, row) VALUES (?, ?, ?)");
   Bind(put, dot);
   put << row;
   put.Run();
@@ -492,6 +565,14 @@ std::string Tables::GetOther(const Dot& dot) {
 // --- owners
 
 std::int64_t Tables::OwnerNumber(const Owner& owner) {
+  for (const auto& [number, known] : owners_) {
+    if (known == owner) return number;
+  }
+  if (owners_.size() >= kOwnersMax) owners_.clear();
+  return owners_.emplace_back(StoredOwner(owner), owner).first;
+}
+
+std::int64_t Tables::StoredOwner(const Owner& owner) {
   const std::uint32_t flags =
       (owner.mounter ? kMounter : 0U) | (owner.mounter_group ? kMounterGroup : 0U);
   auto find = db_.Prepare(

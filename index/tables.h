@@ -17,14 +17,21 @@ class Tables {
   Tables(Database& database, DeviceTable& devices) : db_(database), devices_(devices) {}
   Database& db() { return db_; }
   DeviceTable& devices() { return devices_; }
+  // After a transaction was rolled back: numbers that it gave are free again.
+  void Reload();
 
   // --- names to numbers; a number is given if there is none
   Ino InoOf(const InodeId& id);
+  Ino NextIno();
   LinkNo LinkOf(const LinkId& id);
   std::optional<Ino> FindInode(const InodeId& id);
   std::optional<LinkNo> FindLink(const LinkId& id);
   InodeId IdOfInode(Ino ino);
   LinkId IdOfLink(LinkNo link);
+
+  // --- whole new things, of ids that nobody has
+  void InsertInode(const InodeRow& row, const AttributesRow& attributes, bool pending);
+  void InsertLink(const Link& link, bool conflict);
 
   // --- inodes
   InodeBrief Brief(Ino ino);
@@ -33,6 +40,7 @@ class Tables {
   std::optional<AttributesRow> GetAttributes(Ino ino);
   void PutAttributes(const AttributesRow& row);
   std::optional<RegisterRow> GetRegister(Ino ino, std::string_view name);
+  std::optional<RegisterRow> GetRegister(std::int64_t number);
   std::vector<RegisterRow> GetRegisters(Ino ino);
   void PutRegister(const RegisterRow& row);
   Summary RemovedContext(Ino ino);
@@ -84,9 +92,12 @@ class Tables {
  private:
   Link ReadLink(const Statement& statement) const;
   HeldVersion ReadVersion(const Statement& statement) const;
+  std::int64_t StoredOwner(const Owner& owner);
 
   Database& db_;
   DeviceTable& devices_;
+  Ino next_ino_ = 0, reserved_ino_ = 0;
+  std::vector<std::pair<std::int64_t, Owner>> owners_;  // the latest ones, by number
 };
 
 }  // namespace btfc::index

@@ -3,7 +3,8 @@
 -- only this host's so far: it belongs to a file whose first content is not committed. Columns
 -- under "derived" follow from the rows and are kept right by the code that merges.
 
--- What this cache is. Keys: cluster, self (dev), node_key, incarnation, machine, boot, file, clean.
+-- What this cache is: cluster, self, node_key, incarnation, machine, boot, file, clean; and next_ino,
+-- above all numbers that were given (they are reserved many at a time).
 CREATE TABLE meta (
   key   TEXT PRIMARY KEY,
   value
@@ -18,7 +19,6 @@ CREATE TABLE device (
   time INTEGER, stamp_dev INTEGER, life INTEGER, sub INTEGER,
   dot_dev INTEGER, dot_n INTEGER, extra BLOB
 );
-CREATE INDEX device_dot ON device (dot_dev, dot_n) WHERE dot_dev IS NOT NULL;
 
 -- Owners are few: files point to them.
 CREATE TABLE owner (
@@ -32,7 +32,7 @@ CREATE TABLE owner (
 -- Row "inode" and, from mode on, the main register of row "attr". kind is NULL while other rows
 -- name an inode whose own row has not come.
 CREATE TABLE inode (
-  ino    INTEGER PRIMARY KEY AUTOINCREMENT,    -- st_ino; never used twice
+  ino    INTEGER PRIMARY KEY,                  -- st_ino; never used twice: meta.next_ino
   id     BLOB NOT NULL UNIQUE,
   kind   INTEGER, target BLOB, rdev INTEGER NOT NULL DEFAULT 0,
   copy_of INTEGER,                             -- a conflict copy: ino of the file whose loser it is
@@ -56,8 +56,6 @@ CREATE TABLE inode (
   mtime      INTEGER NOT NULL DEFAULT 0,
   ctime      INTEGER NOT NULL DEFAULT 0
 );
-CREATE INDEX inode_dot ON inode (dot_dev, dot_n) WHERE dot_dev IS NOT NULL;
-CREATE INDEX inode_attr_dot ON inode (a_dot_dev, a_dot_n) WHERE a_dot_dev IS NOT NULL;
 CREATE INDEX inode_copy ON inode (copy_of) WHERE copy_of IS NOT NULL;
 CREATE INDEX inode_pending ON inode (pending) WHERE pending = 1;
 
@@ -68,9 +66,9 @@ CREATE TABLE attr (
   value BLOB,                                  -- NULL: removed
   time INTEGER, dev INTEGER, life INTEGER, sub INTEGER,
   dot_dev INTEGER, dot_n INTEGER, extra BLOB,
-  PRIMARY KEY (ino, name)
-) WITHOUT ROWID;
-CREATE INDEX attr_dot ON attr (dot_dev, dot_n) WHERE dot_dev IS NOT NULL;
+  attr  INTEGER PRIMARY KEY
+);
+CREATE UNIQUE INDEX attr_name ON attr (ino, name);
 
 -- Row "place": where a link is. ino is NULL while only a removal of the link has come.
 CREATE TABLE place (
@@ -86,7 +84,6 @@ CREATE TABLE place (
   merged INTEGER,                              -- folders: merged_into of the removal
   conflict INTEGER                             -- 1: shown, and the name is a conflict name
 );
-CREATE INDEX place_dot ON place (dot_dev, dot_n) WHERE dot_dev IS NOT NULL;
 CREATE INDEX place_ino ON place (ino) WHERE ino IS NOT NULL;
 CREATE INDEX place_name ON place (up, name) WHERE up IS NOT NULL;
 CREATE INDEX place_list ON place (up) WHERE up IS NOT NULL;
@@ -104,7 +101,6 @@ CREATE TABLE version (
   inline BLOB                                  -- the bytes, up to 16 KiB; last, so that others skip it
 );
 CREATE INDEX version_ino ON version (ino);
-CREATE INDEX version_dot ON version (dot_dev, dot_n) WHERE dot_dev IS NOT NULL;
 CREATE INDEX version_object ON version (root, size) WHERE size > 16384;
 
 -- Versions that were covered, as far as they are kept. Local.
@@ -140,7 +136,6 @@ CREATE TABLE removal (
   time    INTEGER NOT NULL,                    -- when, ns; for the folder's mtime, decides nothing
   dot_dev INTEGER, dot_n INTEGER, extra BLOB
 );
-CREATE INDEX removal_dot ON removal (dot_dev, dot_n) WHERE dot_dev IS NOT NULL;
 
 -- Removals that wait for the first content of the file that replaced the link. Local.
 CREATE TABLE pending_removal (
@@ -161,7 +156,105 @@ CREATE TABLE dirty (
 
 -- Rows of kinds that this version does not know, kept for those who do.
 CREATE TABLE other (
+  other INTEGER PRIMARY KEY,
   dot_dev INTEGER NOT NULL, dot_n INTEGER NOT NULL,
-  row BLOB NOT NULL,
-  PRIMARY KEY (dot_dev, dot_n)
+  row BLOB NOT NULL
+);
+CREATE UNIQUE INDEX other_dot ON other (dot_dev, dot_n);
+
+-- Every replicated row by its dot, so that what a peer lacks is one range for each device. Rows of
+-- one transaction are neighbours here. Kept by the triggers below. Kinds: 1 device, 2 inode, 3 the
+-- main register of attr, 4 another register, 5 place, 6 version, 7 removal, 8 other.
+CREATE TABLE dot (
+  dev INTEGER NOT NULL, n INTEGER NOT NULL,
+  kind INTEGER NOT NULL, key INTEGER NOT NULL,
+  PRIMARY KEY (dev, n, kind, key)
 ) WITHOUT ROWID;
+
+CREATE TRIGGER device_dot_insert AFTER INSERT ON device WHEN new.dot_n IS NOT NULL BEGIN
+  INSERT OR IGNORE INTO dot VALUES (new.dot_dev, new.dot_n, 1, new.dev);
+END;
+CREATE TRIGGER device_dot_update AFTER UPDATE OF dot_n ON device BEGIN
+  DELETE FROM dot WHERE dev = old.dot_dev AND n = old.dot_n AND kind = 1 AND key = old.dev;
+  INSERT OR IGNORE INTO dot SELECT new.dot_dev, new.dot_n, 1, new.dev WHERE new.dot_n IS NOT NULL;
+END;
+CREATE TRIGGER device_dot_delete AFTER DELETE ON device WHEN old.dot_n IS NOT NULL BEGIN
+  DELETE FROM dot WHERE dev = old.dot_dev AND n = old.dot_n AND kind = 1 AND key = old.dev;
+END;
+
+CREATE TRIGGER inode_dot_insert AFTER INSERT ON inode WHEN new.dot_n IS NOT NULL BEGIN
+  INSERT OR IGNORE INTO dot VALUES (new.dot_dev, new.dot_n, 2, new.ino);
+END;
+CREATE TRIGGER inode_dot_update AFTER UPDATE OF dot_n ON inode BEGIN
+  DELETE FROM dot WHERE dev = old.dot_dev AND n = old.dot_n AND kind = 2 AND key = old.ino;
+  INSERT OR IGNORE INTO dot SELECT new.dot_dev, new.dot_n, 2, new.ino WHERE new.dot_n IS NOT NULL;
+END;
+CREATE TRIGGER inode_dot_delete AFTER DELETE ON inode WHEN old.dot_n IS NOT NULL BEGIN
+  DELETE FROM dot WHERE dev = old.dot_dev AND n = old.dot_n AND kind = 2 AND key = old.ino;
+END;
+
+CREATE TRIGGER attributes_dot_insert AFTER INSERT ON inode WHEN new.a_dot_n IS NOT NULL BEGIN
+  INSERT OR IGNORE INTO dot VALUES (new.a_dot_dev, new.a_dot_n, 3, new.ino);
+END;
+CREATE TRIGGER attributes_dot_update AFTER UPDATE OF a_dot_n ON inode BEGIN
+  DELETE FROM dot WHERE dev = old.a_dot_dev AND n = old.a_dot_n AND kind = 3 AND key = old.ino;
+  INSERT OR IGNORE INTO dot SELECT new.a_dot_dev, new.a_dot_n, 3, new.ino WHERE new.a_dot_n IS NOT NULL;
+END;
+CREATE TRIGGER attributes_dot_delete AFTER DELETE ON inode WHEN old.a_dot_n IS NOT NULL BEGIN
+  DELETE FROM dot WHERE dev = old.a_dot_dev AND n = old.a_dot_n AND kind = 3 AND key = old.ino;
+END;
+
+CREATE TRIGGER attr_dot_insert AFTER INSERT ON attr WHEN new.dot_n IS NOT NULL BEGIN
+  INSERT OR IGNORE INTO dot VALUES (new.dot_dev, new.dot_n, 4, new.attr);
+END;
+CREATE TRIGGER attr_dot_update AFTER UPDATE OF dot_n ON attr BEGIN
+  DELETE FROM dot WHERE dev = old.dot_dev AND n = old.dot_n AND kind = 4 AND key = old.attr;
+  INSERT OR IGNORE INTO dot SELECT new.dot_dev, new.dot_n, 4, new.attr WHERE new.dot_n IS NOT NULL;
+END;
+CREATE TRIGGER attr_dot_delete AFTER DELETE ON attr WHEN old.dot_n IS NOT NULL BEGIN
+  DELETE FROM dot WHERE dev = old.dot_dev AND n = old.dot_n AND kind = 4 AND key = old.attr;
+END;
+
+CREATE TRIGGER place_dot_insert AFTER INSERT ON place WHEN new.dot_n IS NOT NULL BEGIN
+  INSERT OR IGNORE INTO dot VALUES (new.dot_dev, new.dot_n, 5, new.link);
+END;
+CREATE TRIGGER place_dot_update AFTER UPDATE OF dot_n ON place BEGIN
+  DELETE FROM dot WHERE dev = old.dot_dev AND n = old.dot_n AND kind = 5 AND key = old.link;
+  INSERT OR IGNORE INTO dot SELECT new.dot_dev, new.dot_n, 5, new.link WHERE new.dot_n IS NOT NULL;
+END;
+CREATE TRIGGER place_dot_delete AFTER DELETE ON place WHEN old.dot_n IS NOT NULL BEGIN
+  DELETE FROM dot WHERE dev = old.dot_dev AND n = old.dot_n AND kind = 5 AND key = old.link;
+END;
+
+CREATE TRIGGER version_dot_insert AFTER INSERT ON version WHEN new.dot_n IS NOT NULL BEGIN
+  INSERT OR IGNORE INTO dot VALUES (new.dot_dev, new.dot_n, 6, new.version);
+END;
+CREATE TRIGGER version_dot_update AFTER UPDATE OF dot_n ON version BEGIN
+  DELETE FROM dot WHERE dev = old.dot_dev AND n = old.dot_n AND kind = 6 AND key = old.version;
+  INSERT OR IGNORE INTO dot SELECT new.dot_dev, new.dot_n, 6, new.version WHERE new.dot_n IS NOT NULL;
+END;
+CREATE TRIGGER version_dot_delete AFTER DELETE ON version WHEN old.dot_n IS NOT NULL BEGIN
+  DELETE FROM dot WHERE dev = old.dot_dev AND n = old.dot_n AND kind = 6 AND key = old.version;
+END;
+
+CREATE TRIGGER removal_dot_insert AFTER INSERT ON removal WHEN new.dot_n IS NOT NULL BEGIN
+  INSERT OR IGNORE INTO dot VALUES (new.dot_dev, new.dot_n, 7, new.link);
+END;
+CREATE TRIGGER removal_dot_update AFTER UPDATE OF dot_n ON removal BEGIN
+  DELETE FROM dot WHERE dev = old.dot_dev AND n = old.dot_n AND kind = 7 AND key = old.link;
+  INSERT OR IGNORE INTO dot SELECT new.dot_dev, new.dot_n, 7, new.link WHERE new.dot_n IS NOT NULL;
+END;
+CREATE TRIGGER removal_dot_delete AFTER DELETE ON removal WHEN old.dot_n IS NOT NULL BEGIN
+  DELETE FROM dot WHERE dev = old.dot_dev AND n = old.dot_n AND kind = 7 AND key = old.link;
+END;
+
+CREATE TRIGGER other_dot_insert AFTER INSERT ON other WHEN new.dot_n IS NOT NULL BEGIN
+  INSERT OR IGNORE INTO dot VALUES (new.dot_dev, new.dot_n, 8, new.other);
+END;
+CREATE TRIGGER other_dot_update AFTER UPDATE OF dot_n ON other BEGIN
+  DELETE FROM dot WHERE dev = old.dot_dev AND n = old.dot_n AND kind = 8 AND key = old.other;
+  INSERT OR IGNORE INTO dot SELECT new.dot_dev, new.dot_n, 8, new.other WHERE new.dot_n IS NOT NULL;
+END;
+CREATE TRIGGER other_dot_delete AFTER DELETE ON other WHEN old.dot_n IS NOT NULL BEGIN
+  DELETE FROM dot WHERE dev = old.dot_dev AND n = old.dot_n AND kind = 8 AND key = old.other;
+END;

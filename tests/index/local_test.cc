@@ -288,7 +288,11 @@ TEST_F(LocalTest, FilesThatAreWrittenAreRemembered) {
   a_.Commit(old, "y");
   ASSERT_TRUE(a_->BeginWrite(old, true));
   ASSERT_TRUE(a_->AbandonWrite(old));
+  ASSERT_TRUE(a_->BeginWrite(fresh, true));
   ASSERT_TRUE(a_->Commit(fresh, VersionOf("z"), true));
+  ASSERT_EQ(1u, a_->DirtyFiles().value().size());
+  EXPECT_EQ(fresh, a_->DirtyFiles().value()[0].ino);
+  ASSERT_TRUE(a_->Commit(fresh, VersionOf("zz"), false));
   EXPECT_TRUE(a_->DirtyFiles().value().empty());
 }
 
