@@ -298,18 +298,16 @@ void Daemon::Ready() {
                  });
 }
 
+// What calls others ends before them: after Stop neither files nor swarm call the catalogue, so
+// nothing calls Changed, and the mount can go.
 void Daemon::Shutdown() {
   spdlog::info("stopping");
   control_.reset();
   import_.reset();
-  mount_.reset();
   if (files_) files_->Stop();
   if (swarm_) swarm_->Stop();
-  if (catalogue_) {
-    catalogue_->OnPublish({});
-    catalogue_->OnChange({});
-  }
   if (bridge_) bridge_->Disconnect();
+  mount_.reset();
   swarm_.reset();
   files_.reset();
 }
