@@ -41,7 +41,7 @@ inline constexpr int kContentsMax = 1024;                      // in one message
 inline constexpr int kAddressesMax = 256;                      // in one message
 inline constexpr std::size_t kHostNameMax = 255;               // bytes
 inline constexpr std::size_t kChunkMax = 64 * 1024;            // bytes
-inline constexpr std::size_t kLayerMax = 4096;                 // hashes in one message
+inline constexpr std::size_t kLayerMessageMax = 256 * 1024;    // bytes of a layer in one message
 
 // Sizes above this are refused: they could not be a file's.
 inline constexpr std::uint64_t kObjectSizeMax = std::uint64_t{1} << 46U;  // bytes

@@ -7,9 +7,14 @@
 #include <set>
 #include <utility>
 
+#include "torrent/content_torrents.h"
 #include "torrent/delta_receiver.h"
 #include "torrent/delta_sender.h"
 #include "torrent/dialer.h"
+#include "torrent/exchange.h"
+#include "torrent/fetcher.h"
+#include "torrent/holder.h"
+#include "torrent/layers.h"
 #include "torrent/loop.h"
 #include "torrent/members.h"
 #include "torrent/session.h"
@@ -20,6 +25,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kTick{1000};
+constexpr milliseconds kFetcherTick{100};
 constexpr milliseconds kAddressCheck{5000};
 constexpr std::size_t kRefusedNamedMax = 1000;
 
@@ -31,16 +37,19 @@ class Swarm::Impl final : public LinkListener {
  public:
   Impl(const SwarmOptions& options, index::Replica& replica, ObjectPort& objects)
       : options_(options),
+        self_(replica.self()),
+        objects_(objects),
         loop_("btfc-swarm"),
+        disk_("btfc-disk"),
+        hashing_("btfc-hash"),
         members_({replica.self(), options.node.node_key, options.host_name, options.read_only},
                  loop_,
                  {[this](const PeerPtr& peer) { PeerUp(peer); },
                   [this](const PeerPtr& peer) { PeerDown(peer); },
                   [this](const std::string& ip, std::uint16_t port) { session_->Dial(ip, port); }}),
         sender_({options.state_dir, options.read_only}, replica, members_),
-        receiver_(replica, members_, sender_) {
-    (void)objects;
-  }
+        receiver_(replica, members_, sender_),
+        layers_(options.state_dir / "layers") {}
   ~Impl() override { Stop(); }
 
   Result<void> Start(std::string* why) {
@@ -64,11 +73,13 @@ class Swarm::Impl final : public LinkListener {
         [this](const std::string& ip, const std::string& what) { Refused(ip, what); }, why);
     if (!session) return session.error();
     session_ = std::move(session).value();
+    MakeExchange();
     // What came in before is waiting in the loop's queue.
     loop_.Post([this] {
       members_.SetPort(session_->port());
       started_ = true;
       Tick();
+      TickFetcher();
       CheckAddresses();
       for (auto& task : std::exchange(early_, {})) task();
     });
@@ -81,14 +92,41 @@ class Swarm::Impl final : public LinkListener {
   void Stop() {
     const std::lock_guard lock(stop_mutex_);
     if (std::exchange(stopped_, true)) return;
+    stopping_ = true;
     if (dialer_) dialer_->Stop();
     loop_.Stop();
+    hashing_.Stop();
+    disk_.Stop();
     sender_.Stop();
     receiver_.Stop();
     if (session_) session_->Stop();
+    if (fetcher_) fetcher_->Close();
   }
 
   void Published() { sender_.Published(); }
+  void Want(const index::ContentId& id) {
+    loop_.Post([this, id] { fetcher_->Want(id); });
+  }
+  void Unwant(const index::ContentId& id) {
+    loop_.Post([this, id] { fetcher_->Unwant(id); });
+  }
+  std::uint64_t Read(const index::ContentId& id, std::uint64_t offset, std::uint64_t length,
+                     Done done) {
+    const std::uint64_t number = ++last_read_;
+    loop_.Post([this, number, id, offset, length, done = std::move(done)] {
+      fetcher_->Read(number, id, offset, length, done);
+    });
+    return number;
+  }
+  void CancelRead(std::uint64_t read) {
+    loop_.Post([this, read] { fetcher_->CancelRead(read); });
+  }
+  void Available(const index::ContentId& id) {
+    loop_.Post([this, id] { holder_->Available(id); });
+  }
+  void Withdraw(const index::ContentId& id, std::function<void()> done) {
+    loop_.Post([this, id, done = std::move(done)] { holder_->Withdraw(id, done); });
+  }
 
   SwarmStatus Status() const {
     SwarmStatus status;
@@ -104,6 +142,7 @@ class Swarm::Impl final : public LinkListener {
       entry.received_bytes = peer->link->received_bytes + peer->content_received_bytes;
       status.peers.push_back(std::move(entry));
     }
+    fetcher_->Fill(status);
     status.refused_peers = refused_;
     status.bad_messages = members_.bad_messages();
     return status;
@@ -135,11 +174,53 @@ class Swarm::Impl final : public LinkListener {
     });
   }
 
-  void PeerUp(const PeerPtr& peer) { sender_.PeerUp(peer); }
+  void MakeExchange() {
+    ContentTorrents::Events events;
+    events.ready = [this](const index::ContentId& id) {
+      if (!holder_->TorrentReady(id)) fetcher_->TorrentReady(id);
+    };
+    events.have = [this](const index::ContentId& id, std::uint64_t piece) {
+      fetcher_->TorrentHas(id, piece);
+    };
+    events.failed = [this](const index::ContentId& id, std::error_code error) {
+      if (!holder_->TorrentFailed(id, error)) fetcher_->TorrentFailed(id, error);
+    };
+    events.traffic = [this](const std::string& ip, std::uint64_t sent, std::uint64_t received) {
+      Account(ip, sent, received);
+    };
+    torrents_.emplace(*session_, loop_, std::move(events));
+    exchange_.emplace(
+        Exchange{loop_, disk_, hashing_, members_, objects_, *torrents_, layers_, stopping_});
+    FetcherOptions options;
+    options.self = self_;
+    options.notes = options_.state_dir / "partial";
+    options.arrived = [this](const index::ContentId& id) { holder_->Available(id); };
+    options.sharing = [this](const index::ContentId& id) { holder_->PartlyAvailable(id); };
+    options.wanting = [this](const index::ContentId& id) { return holder_->Wanting(id); };
+    fetcher_.emplace(std::move(options), *exchange_);
+    holder_.emplace(*exchange_, *fetcher_);
+  }
+
+  void PeerUp(const PeerPtr& peer) {
+    sender_.PeerUp(peer);
+    fetcher_->PeerUp(peer);
+  }
 
   void PeerDown(const PeerPtr& peer) {
     sender_.PeerDown(peer);
     receiver_.PeerDown(peer);
+    fetcher_->PeerDown(peer);
+    holder_->PeerDown(peer);
+  }
+
+  // Bytes of objects' torrents, which know addresses only.
+  void Account(const std::string& ip, std::uint64_t sent, std::uint64_t received) {
+    for (const PeerPtr& peer : members_.Peers()) {
+      if (peer->link->ip != ip) continue;
+      peer->content_sent_bytes += sent;
+      peer->content_received_bytes += received;
+      return;
+    }
   }
 
   void Take(const LinkPtr& link, Kind kind, const std::string& payload) {
@@ -150,57 +231,98 @@ class Swarm::Impl final : public LinkListener {
     link->inbox_bytes -= cost;
   }
 
+  // Parses a message and hands it on; false if it does not parse.
+  template <class Message, class Take>
+  bool With(const std::string& payload, Take&& take) {
+    auto message = Parse<Message>(payload);
+    if (message) take(std::move(*message));
+    return message.has_value();
+  }
+
   // Answers how many bytes somebody else still has to deal with.
   std::int64_t TakeGossip(const PeerPtr& peer, Kind kind, const std::string& payload) {
+    bool valid = true;
+    std::int64_t left = 0;
     switch (kind) {
-      case Kind::kSummary: {
-        const auto summary = Parse<wire::Summary>(payload);
-        auto known = summary ? FromWire(*summary) : std::nullopt;
-        if (!known) {
-          members_.Nonsense(peer->link, "a malformed summary");
-        } else {
-          sender_.PeerKnows(peer, std::move(*known));
-        }
-        return 0;
-      }
-      case Kind::kDelta: {
-        auto delta = Parse<wire::Delta>(payload);
-        if (!delta || peer->read_only) {
-          members_.Nonsense(peer->link,
-                            delta ? "rows, though it is read-only" : "a malformed delta");
+      case Kind::kSummary:
+        valid = With<wire::Summary>(payload,
+                                    [&](const wire::Summary& summary) {
+                                      auto known = FromWire(summary);
+                                      valid = known.has_value();
+                                      if (valid) sender_.PeerKnows(peer, std::move(*known));
+                                    }) &&
+                valid;
+        break;
+      case Kind::kDelta:
+        if (peer->read_only) {
+          members_.Nonsense(peer->link, "rows, though it is read-only");
           return 0;
         }
-        const auto size = static_cast<std::int64_t>(delta->part().size());
-        receiver_.Take(peer, std::move(*delta));
-        return size;
-      }
-      case Kind::kDeltaResult: {
-        auto result = Parse<wire::DeltaResult>(payload);
-        if (!result) {
-          members_.Nonsense(peer->link, "a malformed answer to a delta");
-        } else {
-          sender_.TakeResult(peer, std::move(*result));
-        }
-        return 0;
-      }
-      case Kind::kProgress: {
-        const auto progress = Parse<wire::Progress>(payload);
-        if (!progress) {
-          members_.Nonsense(peer->link, "malformed progress");
-        } else {
-          sender_.TakeProgress(peer, progress->delta_bytes());
-        }
-        return 0;
-      }
+        valid = With<wire::Delta>(payload, [&](wire::Delta delta) {
+          left = static_cast<std::int64_t>(delta.part().size());
+          receiver_.Take(peer, std::move(delta));
+        });
+        break;
+      case Kind::kDeltaResult:
+        valid = With<wire::DeltaResult>(payload, [&](wire::DeltaResult result) {
+          sender_.TakeResult(peer, std::move(result));
+        });
+        break;
+      case Kind::kProgress:
+        valid = With<wire::Progress>(payload, [&](const wire::Progress& progress) {
+          if (progress.delta_bytes() > 0) sender_.TakeProgress(peer, progress.delta_bytes());
+          if (progress.object_bytes() > 0) holder_->TakeProgress(peer, progress.object_bytes());
+        });
+        break;
       default:
-        members_.Unknown(peer->link, kind);
-        return 0;
+        if (!KnownObjectKind(kind)) {
+          members_.Unknown(peer->link, kind);
+          return 0;
+        }
+        valid = TakeObjects(peer, kind, payload);
+        break;
+    }
+    if (!valid) {
+      members_.Nonsense(peer->link,
+                        "a malformed message of kind " + std::to_string(static_cast<int>(kind)));
+    }
+    return left;
+  }
+
+  static bool KnownObjectKind(Kind kind) { return kind >= Kind::kWant && kind <= Kind::kLoaded; }
+
+  bool TakeObjects(const PeerPtr& peer, Kind kind, const std::string& payload) {
+    switch (kind) {
+      case Kind::kWant:
+        return With<wire::Want>(payload, [&](const auto& m) { holder_->TakeWant(peer, m); });
+      case Kind::kUnwant:
+        return With<wire::Unwant>(payload, [&](const auto& m) { holder_->TakeUnwant(peer, m); });
+      case Kind::kGet:
+        return With<wire::Get>(payload, [&](const auto& m) { holder_->TakeGet(peer, m); });
+      case Kind::kLoad:
+        return With<wire::Load>(payload, [&](const auto& m) { holder_->TakeLoad(peer, m); });
+      case Kind::kHave:
+        return With<wire::Have>(payload, [&](const auto& m) { fetcher_->TakeHave(peer, m); });
+      case Kind::kChunk:
+        return With<wire::Chunk>(payload, [&](const auto& m) { fetcher_->TakeChunk(peer, m); });
+      case Kind::kGone:
+        return With<wire::Gone>(payload, [&](const auto& m) { fetcher_->TakeGone(peer, m); });
+      case Kind::kLoaded:
+        return With<wire::Loaded>(payload, [&](const auto& m) { fetcher_->TakeLoaded(peer, m); });
+      default:
+        return true;
     }
   }
 
   void Tick() {
     members_.Tick();
+    holder_->Tick();
     loop_.PostAfter(kTick, [this] { Tick(); });
+  }
+
+  void TickFetcher() {
+    fetcher_->Tick();
+    loop_.PostAfter(kFetcherTick, [this] { TickFetcher(); });
   }
 
   void CheckAddresses() {
@@ -216,11 +338,22 @@ class Swarm::Impl final : public LinkListener {
   }
 
   const SwarmOptions options_;
+  const index::DeviceId self_;
+  ObjectPort& objects_;
+  std::atomic<bool> stopping_ = false;
+  std::atomic<std::uint64_t> last_read_ = 0;
   Loop loop_;
+  Loop disk_;
+  Loop hashing_;
   Members members_;
   DeltaSender sender_;
   DeltaReceiver receiver_;
-  std::unique_ptr<Session> session_;
+  const Layers layers_;
+  std::optional<ContentTorrents> torrents_;
+  std::optional<Exchange> exchange_;
+  std::optional<Fetcher> fetcher_;
+  std::optional<Holder> holder_;
+  std::unique_ptr<Session> session_;  // gone before what its torrents tell
   std::optional<Dialer> dialer_;
   bool started_ = false;                 // on the loop
   std::vector<Loop::Task> early_;        // on the loop
@@ -244,12 +377,17 @@ Result<std::unique_ptr<Swarm>> Swarm::Start(const SwarmOptions& options, index::
 
 void Swarm::Stop() { impl_->Stop(); }
 void Swarm::Published() { impl_->Published(); }
-void Swarm::Want(const index::ContentId&) {}
-void Swarm::Unwant(const index::ContentId&) {}
-std::uint64_t Swarm::Read(const index::ContentId&, std::uint64_t, std::uint64_t, Done) { return 0; }
-void Swarm::CancelRead(std::uint64_t) {}
-void Swarm::Available(const index::ContentId&) {}
-void Swarm::Withdraw(const index::ContentId&, std::function<void()> done) { done(); }
+void Swarm::Want(const index::ContentId& id) { impl_->Want(id); }
+void Swarm::Unwant(const index::ContentId& id) { impl_->Unwant(id); }
+std::uint64_t Swarm::Read(const index::ContentId& id, std::uint64_t offset, std::uint64_t length,
+                          Done done) {
+  return impl_->Read(id, offset, length, std::move(done));
+}
+void Swarm::CancelRead(std::uint64_t read) { impl_->CancelRead(read); }
+void Swarm::Available(const index::ContentId& id) { impl_->Available(id); }
+void Swarm::Withdraw(const index::ContentId& id, std::function<void()> done) {
+  impl_->Withdraw(id, std::move(done));
+}
 SwarmStatus Swarm::Status() const { return impl_->Status(); }
 
 }  // namespace btfc::torrent

@@ -1,0 +1,221 @@
+#include "torrent/content_info.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <string>
+
+#include "index/merkle.h"
+#include "test_host.h"
+#include "torrent/codec.h"
+#include "torrent/dialer.h"
+#include "torrent/layers.h"
+#include "torrent/partial_file.h"
+
+namespace btfc::torrent {
+namespace {
+
+index::HashedFile Hashed(const std::filesystem::path& file, const std::string& bytes) {
+  std::ofstream(file, std::ios::binary) << bytes;
+  const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  auto hashed = index::HashFile(fd, [] { return false; });
+  ::close(fd);
+  EXPECT_TRUE(hashed);
+  return hashed.value();
+}
+
+TEST(ContentInfo, FollowsFromRootSizeAndClusterAlone) {
+  const ClusterKey cluster = NewCluster();
+  const ClusterKey other = NewCluster();
+  index::ContentId id;
+  id.root.fill(0xab);
+  id.size = 8 * 1024 * 1024;
+  const std::string info = ContentInfo(id, cluster.ca_cert_pem);
+  EXPECT_EQ(info, ContentInfo(id, cluster.ca_cert_pem));
+  EXPECT_NE(info, ContentInfo(id, other.ca_cert_pem));
+  const std::string hex(64, 'a');
+  std::string name;
+  for (int i = 0; i < 32; ++i) name += "ab";
+  EXPECT_EQ(info, "d9:file treed64:" + name + "d0:d6:lengthi8388608e11:pieces root32:" +
+                      std::string(32, '\xab') + "eee12:meta versioni2e4:name64:" + name +
+                      "12:piece lengthi262144e8:ssl-cert" +
+                      std::to_string(cluster.ca_cert_pem.size()) + ":" + cluster.ca_cert_pem + "e");
+}
+
+TEST(ContentInfo, LayerIsHeldAgainstTheRoot) {
+  TempDir dir;
+  for (const std::size_t size : {std::size_t{300'000}, std::size_t{256 * 1024 * 3},
+                                 std::size_t{256 * 1024 * 4}, std::size_t{5'000'001}}) {
+    const std::string bytes = RandomBytes(size, 3);
+    const auto hashed = Hashed(dir.path() / "f", bytes);
+    EXPECT_TRUE(IsLayerOf(hashed.id, hashed.pieces)) << size;
+    auto damaged = hashed.pieces;
+    damaged.back()[0] ^= 1;
+    EXPECT_FALSE(IsLayerOf(hashed.id, damaged));
+    damaged = hashed.pieces;
+    damaged.pop_back();
+    EXPECT_FALSE(IsLayerOf(hashed.id, damaged));
+    for (std::size_t i = 0; i < hashed.pieces.size(); ++i) {
+      const std::string piece = bytes.substr(i * 256 * 1024, 256 * 1024);
+      EXPECT_EQ(HashPiece(piece, size), hashed.pieces[i]) << size << " " << i;
+    }
+  }
+  const auto small = Hashed(dir.path() / "s", RandomBytes(100'000, 4));
+  EXPECT_TRUE(IsLayerOf(small.id, {}));
+  EXPECT_EQ(HashPiece(RandomBytes(100'000, 4), 100'000), small.id.root);
+}
+
+TEST(Layers, AreKeptAndDamageIsFoundOut) {
+  TempDir dir;
+  const auto hashed = Hashed(dir.path() / "f", RandomBytes(3'000'000, 5));
+  const Layers layers(dir.path() / "layers");
+  EXPECT_FALSE(layers.Find(hashed.id));
+  const auto computed = layers.Of(hashed.id, dir.path() / "f", [] { return false; });
+  ASSERT_TRUE(computed);
+  EXPECT_EQ(computed.value(), hashed.pieces);
+  ASSERT_TRUE(layers.Find(hashed.id));
+  EXPECT_EQ(*layers.Find(hashed.id), hashed.pieces);
+  for (const auto& entry : std::filesystem::directory_iterator(dir.path() / "layers")) {
+    std::ofstream(entry.path(), std::ios::binary | std::ios::in) << "damage";
+  }
+  EXPECT_FALSE(layers.Find(hashed.id));
+  auto wrong = hashed.id;
+  wrong.root[0] ^= 1;
+  EXPECT_EQ(layers.Of(wrong, dir.path() / "f", [] { return false; }).error(), Error::kCorrupt);
+}
+
+class PartialFileTest : public testing::Test {
+ protected:
+  std::vector<bool> Prepare(const std::optional<BaseObject>& base = std::nullopt) {
+    auto have = PreparePartial(partial_, hashed_.id, hashed_.pieces, base, [] { return false; });
+    EXPECT_TRUE(have);
+    return have ? have.value() : std::vector<bool>();
+  }
+  static std::size_t Count(const std::vector<bool>& have) {
+    return static_cast<std::size_t>(std::count(have.begin(), have.end(), true));
+  }
+  void Overwrite(std::size_t offset, const std::string& bytes) {
+    std::fstream out(partial_.file, std::ios::binary | std::ios::in | std::ios::out);
+    out.seekp(static_cast<std::streamoff>(offset));
+    out << bytes;
+  }
+
+  TempDir dir_;
+  const std::string bytes_ = RandomBytes(3'000'000, 6);
+  const index::HashedFile hashed_ = Hashed(dir_.path() / "whole", bytes_);
+  const PartialFile partial_{dir_.path() / "part", dir_.path() / "notes" / "part"};
+};
+
+TEST_F(PartialFileTest, FreshFileHoldsNothing) {
+  EXPECT_EQ(Count(Prepare()), 0U);
+  EXPECT_EQ(std::filesystem::file_size(partial_.file), bytes_.size());
+}
+
+TEST_F(PartialFileTest, WithoutANoteEveryPieceIsHashed) {
+  Prepare();
+  Overwrite(0, bytes_.substr(0, 1'000'000));  // 3 whole pieces and part of the fourth
+  const auto have = Prepare();
+  EXPECT_EQ(Count(have), 3U);
+  EXPECT_TRUE(have[0] && have[1] && have[2]);
+}
+
+TEST_F(PartialFileTest, NoteIsBelievedOnce) {
+  Prepare();
+  std::vector<bool> have(hashed_.pieces.size());
+  have[5] = true;  // a lie, to see that it is believed
+  NotePartial(partial_, hashed_.id, have);
+  EXPECT_EQ(Prepare(), have);
+  EXPECT_EQ(Count(Prepare()), 0U);  // hashed this time
+}
+
+TEST_F(PartialFileTest, NoteOfAnotherFileIsNotBelieved) {
+  Prepare();
+  NotePartial(partial_, hashed_.id, std::vector<bool>(hashed_.pieces.size(), true));
+  std::filesystem::rename(partial_.file, dir_.path() / "aside");
+  std::filesystem::copy_file(dir_.path() / "aside", partial_.file);
+  EXPECT_EQ(Count(Prepare()), 0U);
+}
+
+TEST_F(PartialFileTest, BaseGivesWhatIsEqual) {
+  std::string old = bytes_.substr(0, 2'000'000);
+  old[300'000] ^= 1;
+  const auto base = Hashed(dir_.path() / "old", old);
+  const auto have = Prepare(BaseObject{base.id, dir_.path() / "old", base.pieces});
+  EXPECT_EQ(Count(have), 6U);  // of 7 whole ones, without the second
+  EXPECT_FALSE(have[1]);
+  for (std::size_t i = 0; i < have.size(); ++i) {
+    EXPECT_EQ(PieceIsThere(partial_.file, hashed_.id, hashed_.pieces, i), have[i]) << i;
+  }
+  EXPECT_EQ(std::filesystem::file_size(partial_.file), bytes_.size());
+}
+
+TEST(Codec, ContentsAndSummariesAreChecked) {
+  index::ContentId id;
+  id.root.fill(7);
+  id.size = 12345;
+  wire::Content content;
+  ToWire(id, &content);
+  EXPECT_EQ(FromWire(content), id);
+  content.set_root("short");
+  EXPECT_FALSE(FromWire(content));
+  ToWire(id, &content);
+  content.set_size(0);
+  EXPECT_FALSE(FromWire(content));
+  content.set_size(~std::uint64_t{0});
+  EXPECT_FALSE(FromWire(content));
+
+  index::Summary summary;
+  index::DeviceId device;
+  device.bytes.fill(1);
+  summary[device] = 5;
+  wire::Summary out;
+  ToWire(summary, &out);
+  EXPECT_EQ(FromWire(out), summary);
+  ToWire(summary, &out);  // the same device twice
+  EXPECT_FALSE(FromWire(out));
+  out.clear_known();
+  out.add_known()->set_device(ToBytes(device));  // number 0
+  EXPECT_FALSE(FromWire(out));
+
+  EXPECT_FALSE(Parse<wire::Hello>(std::string(kMessageMax + 1, '\0')));
+  EXPECT_FALSE(Parse<wire::Hello>("\xff\xff\xff"));
+  EXPECT_EQ(SafeName("a\nb\x1b[31m\x7f"), "a?b?[31m?");
+  EXPECT_EQ(SafeName(std::string(1000, 'x')).size(), kHostNameMax);
+}
+
+TEST(Codec, SummariesCoverAndJoin) {
+  index::DeviceId a;
+  index::DeviceId b;
+  b.bytes.fill(2);
+  index::Summary left{{a, 3}};
+  const index::Summary right{{a, 2}, {b, 9}};
+  EXPECT_FALSE(Covers(left, right));
+  EXPECT_TRUE(Covers(left, {{a, 3}}));
+  EXPECT_TRUE(Covers(left, {}));
+  Join(left, right);
+  EXPECT_EQ(left, (index::Summary{{a, 3}, {b, 9}}));
+  EXPECT_TRUE(Covers(left, right));
+}
+
+TEST(Dialer, HostAndPort) {
+  const auto is = [](const char* text, const char* host, int port) {
+    const HostPort parsed = ParseHostPort(text, 51413);
+    return parsed.port == port && (port == 0 || parsed.host == host);
+  };
+  EXPECT_TRUE(is("nas", "nas", 51413));
+  EXPECT_TRUE(is("nas:7", "nas", 7));
+  EXPECT_TRUE(is("10.0.0.1:65535", "10.0.0.1", 65535));
+  EXPECT_TRUE(is("[fd00::1]:7", "fd00::1", 7));
+  EXPECT_TRUE(is("[fd00::1]", "fd00::1", 51413));
+  EXPECT_TRUE(is("fd00::1", "fd00::1", 51413));
+  for (const char* bad :
+       {"", ":7", "nas:", "nas:0", "nas:65536", "nas:x", "[fd00::1", "[fd00::1]7"}) {
+    EXPECT_TRUE(is(bad, "", 0)) << bad;
+  }
+}
+
+}  // namespace
+}  // namespace btfc::torrent

@@ -1,0 +1,75 @@
+// The torrents of objects that are loaded at the moment, to give or to get. Internal to torrent/;
+// hides libtorrent from the rest of the folder.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "index/content.h"
+#include "index/merkle.h"
+#include "torrent/loop.h"
+#include "torrent/session.h"
+
+namespace btfc::torrent {
+
+struct ContentLoad {
+  index::ContentId id;
+  std::vector<index::Hash> layer;
+  std::filesystem::path file;  // absolute; exists with the object's length
+  bool seed = false;           // all of it is there
+  std::vector<bool> have;      // pieces that are there, if not all
+  bool only_asked = false;     // get no piece that nobody asked for
+};
+
+struct ContentTraffic {
+  std::uint64_t sent_bytes = 0;
+  std::uint64_t received_bytes = 0;
+  int connections = 0;
+};
+
+// Used on the swarm's loop, where the events are called too.
+class ContentTorrents {
+ public:
+  struct Events {
+    // A seed takes connections; a fetch waits for Resume.
+    std::function<void(const index::ContentId&)> ready;
+    std::function<void(const index::ContentId&, std::uint64_t piece)> have;
+    std::function<void(const index::ContentId&, std::error_code)> failed;
+    std::function<void(const std::string& ip, std::uint64_t sent, std::uint64_t received)> traffic;
+  };
+
+  ContentTorrents(Session& session, Loop& loop, Events events);
+  ~ContentTorrents();
+  ContentTorrents(const ContentTorrents&) = delete;
+  ContentTorrents& operator=(const ContentTorrents&) = delete;
+
+  // Not while it is loaded.
+  void Load(ContentLoad load);
+  bool loaded(const index::ContentId& id) const;
+  bool ready(const index::ContentId& id) const;
+  std::size_t count() const;
+  ContentTraffic traffic(const index::ContentId& id) const;
+  // At once if it comes before Resume, else within a second.
+  void Connect(const index::ContentId& id, const std::string& ip, std::uint16_t port);
+  void Resume(const index::ContentId& id);
+  // Gets these pieces before all others, the earlier deadlines first.
+  struct Urgent {
+    std::uint64_t piece = 0;
+    int deadline_ms = 0;
+  };
+  void Urge(const index::ContentId& id, const std::vector<Urgent>& pieces);
+  void WantAll(const index::ContentId& id);
+  // `closed` when its file is closed; at once if it is not loaded.
+  void Unload(const index::ContentId& id, std::function<void()> closed);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace btfc::torrent

@@ -1,0 +1,304 @@
+// Fetcher: objects that come by a torrent of their own.
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "torrent/content_info.h"
+#include "torrent/fetcher.h"
+
+namespace btfc::torrent {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kFirstByteMax{300};  // then asked for again
+constexpr milliseconds kStallMax{3000};     // once bytes have come
+constexpr milliseconds kPatienceMax{10'000};
+constexpr milliseconds kOthersMax{150};  // for others that fetch the same to be ready
+constexpr milliseconds kAskAgain{1000};
+constexpr milliseconds kIdleMax{30'000};  // loaded though nobody reads any more
+
+}  // namespace
+
+void Fetcher::BeginLarge(Item& item) {
+  SetStage(item, Stage::kLayer);
+  item.patience = kFirstByteMax;
+  item.moved = Clock::now();
+  item.received_bytes = 0;
+  item.cancelled = std::make_shared<std::atomic<bool>>(false);
+  bool first = !item.layer;
+  for (auto& [peer, source] : item.sources) {
+    source.loaded = false;
+    SendLoad(item, peer, std::exchange(first, false));
+  }
+  if (item.layer) Prepare(item);
+}
+
+void Fetcher::SendLoad(Item& item, const PeerPtr& peer, bool layer) {
+  wire::Load load;
+  ToWire(item.id, load.mutable_content());
+  load.set_layer(layer);
+  if (layer) item.sources[peer].layer.clear();
+  peer->link->Send(Kind::kLoad, load);
+}
+
+void Fetcher::TakeLoaded(const PeerPtr& peer, const wire::Loaded& loaded) {
+  const auto id = FromWire(loaded.content());
+  if (!id) return exchange_.members.Nonsense(peer->link, "a malformed answer to a load");
+  Item* const item = Find(*id);
+  const auto found = item != nullptr ? item->sources.find(peer) : decltype(item->sources.end()){};
+  if (item == nullptr || found == item->sources.end()) return;
+  Source& source = found->second;
+  source.partial = loaded.partial();
+  if (!item->layer && !TakeLayer(*item, peer, source, loaded)) return;
+  source.loaded = true;
+  if (item->stage == Stage::kLayer) {
+    if (item->layer) Prepare(*item);
+  } else if (item->stage == Stage::kLoading || item->stage == Stage::kRunning) {
+    ConnectTo(*item, peer);
+    if (item->stage == Stage::kLoading) Run(*id);
+  }
+}
+
+// False if the peer sent hashes of something else.
+bool Fetcher::TakeLayer(Item& item, const PeerPtr& peer, Source& source,
+                        const wire::Loaded& loaded) {
+  if (loaded.layer().empty()) return true;
+  const std::size_t size = PieceCount(item.id.size) * sizeof(index::Hash);
+  if (loaded.layer_offset() != source.layer.size() ||
+      loaded.layer().size() > size - source.layer.size()) {
+    source.layer.clear();
+    exchange_.members.Nonsense(peer->link, "hashes out of order");
+    return false;
+  }
+  source.layer += loaded.layer();
+  if (source.layer.size() < size) return true;
+  std::vector<index::Hash> layer(PieceCount(item.id.size));
+  std::memcpy(layer.data(), source.layer.data(), size);
+  source.layer.clear();
+  if (!IsLayerOf(item.id, layer)) {
+    exchange_.members.Nonsense(peer->link, "hashes of another object");
+    return false;
+  }
+  item.layer = std::make_shared<const std::vector<index::Hash>>(std::move(layer));
+  return true;
+}
+
+void Fetcher::Prepare(Item& item) {
+  SetStage(item, Stage::kPreparing);
+  const index::ContentId id = item.id;
+  exchange_.disk.Post(
+      [this, id, layer = item.layer, partial = Partial(id), cancelled = item.cancelled]() mutable {
+        partial.file = exchange_.objects.PartialPath(id);
+        const auto base_id = exchange_.objects.Base(id);
+        std::error_code ignored;
+        const bool left = std::filesystem::file_size(partial.file, ignored) > 0 && !ignored;
+        const auto prepare = [this, id, layer, partial, cancelled, base_id] {
+          const auto stop = [this, &cancelled] { return *cancelled || exchange_.stopping; };
+          std::optional<BaseObject> base;
+          const auto file = base_id ? exchange_.objects.Find(*base_id) : std::nullopt;
+          if (file) {
+            auto base_layer = exchange_.layers.Of(*base_id, *file, stop);
+            if (base_layer) base = BaseObject{*base_id, *file, std::move(base_layer).value()};
+          }
+          auto have = PreparePartial(partial, id, *layer, base, stop);
+          exchange_.loop.Post(
+              [this, id, have = std::move(have)]() mutable { Prepared(id, std::move(have)); });
+        };
+        // Hashing and copying must not hold up what is quick.
+        if (left || base_id) {
+          exchange_.hashing.Post(prepare);
+        } else {
+          prepare();
+        }
+      });
+}
+
+void Fetcher::Prepared(const index::ContentId& id, Result<std::vector<bool>> have) {
+  Item* const item = Find(id);
+  if (item == nullptr) return;
+  if (!Needed(*item)) {
+    SetStage(*item, Stage::kParked);
+    return MaybeForget(id);
+  }
+  if (!have) return Retry(*item, have.error());
+  item->have = std::move(have).value();
+  item->checked.clear();
+  const auto there =
+      static_cast<std::uint64_t>(std::count(item->have.begin(), item->have.end(), true));
+  item->progress->done_bytes = std::min(there * index::PieceLength(id.size), id.size);
+  CheckPieces(*item);
+  if (there == item->have.size()) return CloseLarge(*item);
+  SetStage(*item, Stage::kLoading);
+  item->only_asked = !item->wanted;
+  exchange_.disk.Post([this, id] {
+    const auto file = exchange_.objects.PartialPath(id);
+    exchange_.loop.Post([this, id, file] {
+      Item* const loading = Find(id);
+      if (loading == nullptr || loading->stage != Stage::kLoading) return;
+      if (exchange_.torrents.loaded(id)) return Retry(*loading, Error::kUnavailable);
+      ContentLoad load;
+      load.id = id;
+      load.layer = *loading->layer;
+      load.file = file;
+      load.have = loading->have;
+      load.only_asked = loading->only_asked;
+      exchange_.torrents.Load(std::move(load));
+    });
+  });
+}
+
+bool Fetcher::TorrentReady(const index::ContentId& id) {
+  Item* const item = Find(id);
+  if (item == nullptr || item->stage != Stage::kLoading) return false;
+  for (const auto& [peer, source] : item->sources) {
+    if (source.loaded) ConnectTo(*item, peer);
+  }
+  item->moved = Clock::now();
+  exchange_.loop.PostAfter(kOthersMax, [this, id] {
+    Item* const waiting = Find(id);
+    if (waiting != nullptr && waiting->stage == Stage::kLoading) {
+      waiting->moved = {};  // waited long enough
+      Run(id);
+    }
+  });
+  Run(id);
+  return true;
+}
+
+// Two that fetch the same are connected by the lower device.
+void Fetcher::ConnectTo(Item& item, const PeerPtr& peer) {
+  const Source& source = item.sources[peer];
+  if (source.partial && peer->device < options_.self) return;
+  exchange_.torrents.Connect(item.id, peer->link->ip, peer->port);
+}
+
+// Connections that are known when a torrent starts are made at once, later ones within a second.
+// So it is worth a moment until those that we shall connect to are ready as well.
+bool Fetcher::WaitsForOthers(const Item& item) const {
+  if (item.moved == Clock::time_point() || !options_.wanting) return false;
+  for (const PeerPtr& peer : options_.wanting(item.id)) {
+    if (peer->device < options_.self) continue;
+    const auto source = item.sources.find(peer);
+    if (source == item.sources.end() || !source->second.loaded) return true;
+  }
+  return false;
+}
+
+void Fetcher::Run(const index::ContentId& id) {
+  Item* const item = Find(id);
+  if (item == nullptr || item->stage != Stage::kLoading || !exchange_.torrents.ready(id) ||
+      WaitsForOthers(*item)) {
+    return;
+  }
+  SetStage(*item, Stage::kRunning);
+  item->moved = Clock::now();
+  item->received_bytes = 0;
+  UrgeReads(*item);
+  exchange_.torrents.Resume(id);
+  options_.sharing(id);
+}
+
+const std::vector<index::Hash>* Fetcher::SharedLayer(const index::ContentId& id) const {
+  const auto found = items_.find(id);
+  if (found == items_.end() || found->second->stage != Stage::kRunning) return nullptr;
+  return found->second->layer.get();
+}
+
+bool Fetcher::TorrentHas(const index::ContentId& id, std::uint64_t piece) {
+  Item* const item = Find(id);
+  if (item == nullptr || item->have.size() <= piece || item->have[piece]) return item != nullptr;
+  item->have[piece] = true;
+  const std::uint64_t length = index::PieceLength(id.size);
+  item->progress->done_bytes += std::min(length, id.size - piece * length);
+  if (!item->reads.empty()) CheckPieces(*item);
+  const bool all = item->progress->done_bytes >= id.size &&
+                   std::find(item->have.begin(), item->have.end(), false) == item->have.end();
+  if (all && item->stage == Stage::kRunning) CloseLarge(*item);
+  return true;
+}
+
+bool Fetcher::TorrentFailed(const index::ContentId& id, std::error_code error) {
+  Item* const item = Find(id);
+  if (item == nullptr || item->stage < Stage::kLoading) return false;
+  exchange_.torrents.Unload(id, [this, id, error] {
+    if (Item* const failed = Find(id)) Retry(*failed, error);
+  });
+  return true;
+}
+
+void Fetcher::CloseLarge(Item& item) {
+  SetStage(item, Stage::kClosing);
+  exchange_.torrents.Unload(item.id, [this, id = item.id] {
+    if (Item* const closed = Find(id)) Store(*closed);
+  });
+}
+
+// Nobody needs it any more: keeps what is there for the next time.
+void Fetcher::LeaveLarge(Item& item) {
+  *item.cancelled = true;
+  if (item.stage == Stage::kPreparing) return;  // Prepared comes back to it
+  const bool running = item.stage == Stage::kRunning;
+  SetStage(item, Stage::kClosing);
+  exchange_.torrents.Unload(item.id, [this, id = item.id, running] {
+    Item* const left = Find(id);
+    if (left == nullptr) return;
+    if (running) {
+      exchange_.disk.Post([this, id, partial = Partial(id), have = left->have]() mutable {
+        partial.file = exchange_.objects.PartialPath(id);
+        NotePartial(partial, id, have);
+      });
+    }
+    if (Needed(*left)) return Enqueue(*left);  // wanted again meanwhile
+    SetStage(*left, Stage::kParked);
+    MaybeForget(id);
+  });
+}
+
+void Fetcher::TickLarge(Item& item) {
+  const auto now = Clock::now();
+  if (item.stage == Stage::kLayer && now - item.since > item.patience) {
+    item.since = now;
+    item.patience = std::min(item.patience * 3, kPatienceMax);
+    for (const auto& [peer, source] : item.sources) SendLoad(item, peer, true);
+    return;
+  }
+  if (item.stage != Stage::kRunning) return;
+  if (!Needed(item)) {
+    if (now - item.since > kIdleMax) MaybeForget(item.id);
+    return;
+  }
+  const ContentTraffic traffic = exchange_.torrents.traffic(item.id);
+  const bool idle = item.only_asked && item.reads.empty();
+  if (traffic.received_bytes != item.received_bytes || idle) {
+    item.received_bytes = traffic.received_bytes;
+    item.moved = now;
+    item.patience = kStallMax;
+    return;
+  }
+  if (now - item.moved < item.patience) return;
+  item.moved = now;
+  item.patience = std::min(item.patience * 3, kPatienceMax);
+  Restart(item);
+}
+
+// Nothing comes. A torrent that is loaded anew connects at once.
+void Fetcher::Restart(Item& item) {
+  spdlog::debug("object {} stalls; connecting anew", index::ToHex(item.id));
+  if (item.sources.empty()) {
+    return Ask({item.id}, exchange_.members.Peers());
+  }
+  for (auto& [peer, source] : item.sources) {
+    source.loaded = false;
+    SendLoad(item, peer, false);
+  }
+  SetStage(item, Stage::kPreparing);
+  exchange_.torrents.Unload(item.id, [this, id = item.id] {
+    if (Item* const again = Find(id)) Prepared(id, again->have);
+  });
+}
+
+}  // namespace btfc::torrent

@@ -1,0 +1,399 @@
+#include "torrent/fetcher.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "torrent/content_info.h"
+
+namespace btfc::torrent {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr std::size_t kAskingMax = 512;
+constexpr int kAskBatch = 512;  // in one message
+constexpr std::size_t kSmallActiveMax = 32;
+constexpr std::size_t kLargeActiveMax = 4;
+constexpr milliseconds kAnswerMax{5000};
+constexpr milliseconds kParkedMax{60'000};  // then asked for again, in case a word got lost
+constexpr milliseconds kRetryFirst{1000};
+constexpr int kRetryDoublingsMax = 6;
+constexpr milliseconds kSlowTick{1000};
+
+bool IsSmall(const index::ContentId& id) { return id.size <= kSmallMax; }
+
+}  // namespace
+
+Fetcher::Fetcher(FetcherOptions options, Exchange& exchange)
+    : options_(std::move(options)), exchange_(exchange) {}
+
+Fetcher::Item* Fetcher::Find(const index::ContentId& id) {
+  const auto found = items_.find(id);
+  return found != items_.end() ? found->second.get() : nullptr;
+}
+
+Fetcher::Item& Fetcher::Make(const index::ContentId& id) {
+  auto& slot = items_[id];
+  if (!slot) {
+    slot = std::make_unique<Item>();
+    slot->id = id;
+    slot->progress = std::make_shared<Progress>();
+    slot->progress->id = id;
+    slot->since = Clock::now();
+    const std::lock_guard lock(mutex_);
+    progress_[id] = slot->progress;
+  }
+  return *slot;
+}
+
+std::size_t Fetcher::Active(bool small) const {
+  return small ? active_small_.size() : active_large_.size();
+}
+
+void Fetcher::SetStage(Item& item, Stage stage) {
+  const bool small = IsSmall(item.id);
+  auto& ready = small ? ready_small_ : ready_large_;
+  auto& active = small ? active_small_ : active_large_;
+  if (item.stage == Stage::kAsking) --asking_;
+  ready.erase(item.id);
+  active.erase(item.id);
+  item.stage = stage;
+  item.since = Clock::now();
+  if (stage == Stage::kAsking) ++asking_;
+  if (stage == Stage::kReady) ready.insert(item.id);
+  if (stage > Stage::kReady) active.insert(item.id);
+  item.progress->active = stage > Stage::kReady;
+}
+
+void Fetcher::Enqueue(Item& item) {
+  SetStage(item, Stage::kQueued);
+  item.asked.clear();
+  if (!item.reads.empty()) {
+    urgent_queue_.push_back(item.id);
+  } else {
+    (IsSmall(item.id) ? small_queue_ : large_queue_).push_back(item.id);
+  }
+  SchedulePump();
+}
+
+void Fetcher::Want(const index::ContentId& id) {
+  if (id.size == 0) return;
+  const bool fresh = !items_.contains(id);
+  Item& item = Make(id);
+  if (std::exchange(item.wanted, true)) return;
+  if (fresh) Enqueue(item);
+  if (std::exchange(item.only_asked, false)) exchange_.torrents.WantAll(id);
+}
+
+void Fetcher::Unwant(const index::ContentId& id) {
+  Item* const item = Find(id);
+  if (item == nullptr) return;
+  item->wanted = false;
+  MaybeForget(id);
+}
+
+// Drops what nobody needs any more.
+void Fetcher::MaybeForget(const index::ContentId& id) {
+  Item* const item = Find(id);
+  if (item == nullptr || Needed(*item) || item->stage >= Stage::kClosing) return;
+  wire::Unwant unwant;
+  ToWire(id, unwant.add_contents());
+  for (const PeerPtr& peer : exchange_.members.Peers()) peer->link->Send(Kind::kUnwant, unwant);
+  if (item->stage > Stage::kSmall) return LeaveLarge(*item);
+  SetStage(*item, Stage::kParked);
+  {
+    const std::lock_guard lock(mutex_);
+    progress_.erase(id);
+  }
+  items_.erase(id);
+  SchedulePump();
+}
+
+// Many calls in a row make one round.
+void Fetcher::SchedulePump() {
+  if (std::exchange(pump_posted_, true)) return;
+  exchange_.loop.Post([this] {
+    pump_posted_ = false;
+    Pump();
+  });
+}
+
+void Fetcher::Pump() {
+  std::vector<index::ContentId> ids;
+  const auto take = [&](std::deque<index::ContentId>& queue) {
+    while (!queue.empty()) {
+      const index::ContentId id = queue.front();
+      queue.pop_front();
+      Item* const item = Find(id);
+      if (item == nullptr || item->stage != Stage::kQueued) continue;
+      SetStage(*item, Stage::kAsking);
+      ids.push_back(id);
+      return true;
+    }
+    return false;
+  };
+  while (take(urgent_queue_)) {
+  }
+  // In turn, so that neither kind waits for the other.
+  for (bool more = true; more && asking_ < kAskingMax;) {
+    const bool small = take(small_queue_);
+    const bool large = take(large_queue_);
+    more = small || large;
+  }
+  if (!ids.empty()) LookAndAsk(ids);
+
+  std::vector<index::ContentId> begin;
+  for (const auto* const ready : {&ready_small_, &ready_large_}) {
+    const bool small = ready == &ready_small_;
+    std::size_t free = small ? kSmallActiveMax : kLargeActiveMax;
+    free -= std::min(free, Active(small));
+    for (const auto& id : *ready) {
+      const bool urgent = !Find(id)->reads.empty();
+      if (!urgent && free == 0) continue;
+      if (!urgent) --free;
+      begin.push_back(id);
+    }
+  }
+  for (const auto& id : begin) {
+    if (Item* const item = Find(id)) Begin(*item);
+  }
+}
+
+// Some may have come into the store by other ways.
+void Fetcher::LookAndAsk(const std::vector<index::ContentId>& ids) {
+  exchange_.disk.Post([this, ids] {
+    std::vector<index::ContentId> here;
+    std::vector<index::ContentId> missing;
+    for (const auto& id : ids) {
+      (exchange_.objects.Find(id) ? here : missing).push_back(id);
+    }
+    exchange_.loop.Post([this, here = std::move(here), missing = std::move(missing)] {
+      for (const auto& id : here) Arrived(id);
+      Ask(missing, exchange_.members.Peers());
+      for (const auto& id : missing) {
+        if (Item* const item = Find(id)) MaybePark(*item);
+      }
+    });
+  });
+}
+
+void Fetcher::Ask(const std::vector<index::ContentId>& ids, const std::vector<PeerPtr>& peers) {
+  wire::Want want;
+  const auto send = [&] {
+    if (want.contents_size() == 0) return;
+    for (const PeerPtr& peer : peers) peer->link->Send(Kind::kWant, want);
+    want.clear_contents();
+  };
+  for (const auto& id : ids) {
+    Item* const item = Find(id);
+    if (item == nullptr) continue;
+    item->asked.insert(peers.begin(), peers.end());
+    ToWire(id, want.add_contents());
+    if (want.contents_size() == kAskBatch) send();
+  }
+  send();
+}
+
+void Fetcher::MaybePark(Item& item) {
+  if (item.stage == Stage::kAsking && item.asked.empty() && item.sources.empty()) {
+    Park(item, kParkedMax);
+  }
+}
+
+void Fetcher::Park(Item& item, milliseconds retry) {
+  SetStage(item, Stage::kParked);
+  item.retry = Clock::now() + retry;
+  SchedulePump();
+}
+
+void Fetcher::PeerUp(const PeerPtr& peer) {
+  std::vector<index::ContentId> ids;
+  for (const auto& [id, item] : items_) {
+    if (item->stage != Stage::kQueued && item->stage < Stage::kClosing) ids.push_back(id);
+  }
+  Ask(ids, {peer});
+}
+
+void Fetcher::PeerDown(const PeerPtr& peer) {
+  receipts_.erase(peer);
+  std::vector<Item*> touched;
+  for (auto& [id, item] : items_) {
+    if (item->asked.contains(peer) || item->sources.contains(peer)) touched.push_back(item.get());
+  }
+  for (Item* const item : touched) {
+    item->asked.erase(peer);
+    DropSource(*item, peer);
+    MaybePark(*item);
+  }
+}
+
+void Fetcher::TakeHave(const PeerPtr& peer, const wire::Have& have) {
+  const auto add = [&](const wire::Content& content, bool partial) {
+    const auto id = FromWire(content);
+    Item* const item = id ? Find(*id) : nullptr;
+    if (item == nullptr || (partial && IsSmall(*id))) return id.has_value();
+    item->asked.erase(peer);
+    Source& source = item->sources[peer];
+    source.partial = partial;
+    source.loaded = false;  // what was loaded for the part of it is gone
+    item->progress->sources = static_cast<int>(item->sources.size());
+    if (item->stage == Stage::kAsking || item->stage == Stage::kParked) {
+      SetStage(*item, Stage::kReady);
+      SchedulePump();
+    } else if (item->stage > Stage::kSmall && item->stage < Stage::kClosing) {
+      SendLoad(*item, peer, !item->layer && item->sources.size() == 1);
+    }
+    return true;
+  };
+  bool valid = have.whole_size() + have.partial_size() + have.lack_size() <= 2 * kContentsMax;
+  for (const auto& content : have.whole()) valid = valid && add(content, false);
+  for (const auto& content : have.partial()) valid = valid && add(content, true);
+  for (const auto& content : have.lack()) {
+    const auto id = FromWire(content);
+    valid = valid && id.has_value();
+    if (Item* const item = id ? Find(*id) : nullptr) {
+      item->asked.erase(peer);
+      MaybePark(*item);
+    }
+  }
+  if (!valid) exchange_.members.Nonsense(peer->link, "a malformed have");
+}
+
+void Fetcher::TakeGone(const PeerPtr& peer, const wire::Gone& gone) {
+  const auto id = FromWire(gone.content());
+  if (!id) return exchange_.members.Nonsense(peer->link, "a malformed gone");
+  if (Item* const item = Find(*id)) DropSource(*item, peer);
+}
+
+void Fetcher::DropSource(Item& item, const PeerPtr& peer) {
+  const auto found = item.sources.find(peer);
+  if (found == item.sources.end()) return;
+  item.sources.erase(found);
+  item.progress->sources = static_cast<int>(item.sources.size());
+  switch (item.stage) {
+    case Stage::kReady:
+      if (item.sources.empty()) Park(item, kRetryFirst);
+      break;
+    case Stage::kSmall:
+      if (item.from == peer) BeginSmall(item);
+      break;
+    case Stage::kLayer:
+      // Whoever is left is asked for the hashes, too.
+      if (item.sources.empty()) {
+        Park(item, kRetryFirst);
+      } else {
+        SendLoad(item, PeerPtr(item.sources.begin()->first), true);
+      }
+      break;
+    default:
+      break;
+  }
+}
+
+void Fetcher::Begin(Item& item) {
+  if (item.sources.empty()) return Park(item, kRetryFirst);
+  if (IsSmall(item.id)) {
+    BeginSmall(item);
+  } else {
+    BeginLarge(item);
+  }
+}
+
+// Something of our own failed: a full disk, mostly.
+void Fetcher::Retry(Item& item, std::error_code error) {
+  if (item.failures == 0) {
+    spdlog::warn("cannot fetch object {}: {}; trying again", index::ToHex(item.id),
+                 error.message());
+  }
+  const int doublings = std::min(item.failures++, kRetryDoublingsMax);
+  Park(item, kRetryFirst * (1 << doublings));
+  if (!Needed(item)) MaybeForget(item.id);
+}
+
+void Fetcher::Store(Item& item) {
+  SetStage(item, Stage::kStoring);
+  const index::ContentId id = item.id;
+  exchange_.disk.Post([this, id, layer = item.layer] {
+    const auto store = [&]() -> Result<void> {
+      struct stat status {};
+      const auto file = exchange_.objects.PartialPath(id);
+      if (::stat(file.c_str(), &status) != 0) return Errno(errno);
+      if (static_cast<std::uint64_t>(status.st_size) != id.size) return Error::kCorrupt;
+      if (layer) exchange_.layers.Keep(id, *layer);
+      return exchange_.objects.Arrived(id);
+    };
+    const auto stored = store();
+    exchange_.loop.Post([this, id, stored] {
+      if (stored) return Arrived(id);
+      if (Item* const failed = Find(id)) Retry(*failed, stored.error());
+    });
+  });
+}
+
+void Fetcher::Arrived(const index::ContentId& id) {
+  Item* const item = Find(id);
+  if (item == nullptr) return;
+  AnswerAll(*item, Ok());
+  SetStage(*item, Stage::kParked);
+  {
+    const std::lock_guard lock(mutex_);
+    progress_.erase(id);
+  }
+  items_.erase(id);
+  options_.arrived(id);
+  SchedulePump();
+}
+
+void Fetcher::Tick() {
+  const auto now = Clock::now();
+  const auto each = [this](const std::set<index::ContentId>& active, auto&& tick) {
+    const std::vector<index::ContentId> ids(active.begin(), active.end());
+    for (const auto& id : ids) {
+      if (Item* const item = Find(id)) tick(*item);
+    }
+  };
+  each(active_large_, [this](Item& item) { TickLarge(item); });
+  if (now - last_slow_tick_ < kSlowTick) return;
+  last_slow_tick_ = now;
+  each(active_small_, [this](Item& item) { TickSmall(item); });
+  for (auto& [id, item] : items_) {
+    if (item->stage == Stage::kParked && now > item->retry) {
+      Enqueue(*item);
+    } else if (item->stage == Stage::kAsking && now - item->since > kAnswerMax) {
+      item->asked.clear();  // what comes later is still heard
+      MaybePark(*item);
+    }
+  }
+}
+
+void Fetcher::Close() {
+  for (auto& [id, item] : items_) {
+    if (item->stage == Stage::kRunning && item->layer) {
+      auto partial = Partial(id);
+      partial.file = exchange_.objects.PartialPath(id);
+      NotePartial(partial, id, item->have);
+    }
+    for (auto& [number, read] : item->reads) read.done(Error::kCancelled);
+    item->reads.clear();
+  }
+}
+
+void Fetcher::Fill(SwarmStatus& status) const {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [id, progress] : progress_) {
+    if (progress->active) {
+      status.fetching.push_back({id, progress->done_bytes, progress->sources});
+    } else {
+      ++status.waiting;
+    }
+  }
+}
+
+PartialFile Fetcher::Partial(const index::ContentId& id) const {
+  return {{}, options_.notes / (index::ToHex(id) + "-" + std::to_string(id.size))};
+}
+
+}  // namespace btfc::torrent

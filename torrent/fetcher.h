@@ -1,0 +1,204 @@
+// Gets objects from the peers that have them. Internal to torrent/.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "torrent/exchange.h"
+#include "torrent/holder.h"
+#include "torrent/partial_file.h"
+
+namespace btfc::torrent {
+
+struct FetcherOptions {
+  index::DeviceId self;
+  std::filesystem::path notes;  // folder, for what is known of partial files
+  std::function<void(const index::ContentId&)> arrived;  // whole and in the store
+  std::function<void(const index::ContentId&)> sharing;  // its torrent runs here now
+  std::function<std::vector<PeerPtr>(const index::ContentId&)> wanting;  // peers that want it too
+};
+
+// One object that is wanted or read:
+//
+//   queued -> asking -> ready -> small -----------------> storing -> (arrived)
+//               |         |        layer -> preparing
+//             parked      +------>   -> loading -> running -> closing -> storing
+//
+// Used on the swarm's loop, except where noted.
+class Fetcher final : public Holder::Sharing {
+ public:
+  using Done = std::function<void(Result<void>)>;
+
+  Fetcher(FetcherOptions options, Exchange& exchange);
+
+  void Want(const index::ContentId& id);
+  void Unwant(const index::ContentId& id);
+  // `done` is called on the disk loop.
+  void Read(std::uint64_t number, const index::ContentId& id, std::uint64_t offset,
+            std::uint64_t length, Done done);
+  void CancelRead(std::uint64_t number);
+
+  void PeerUp(const PeerPtr& peer);
+  void PeerDown(const PeerPtr& peer);
+  void TakeHave(const PeerPtr& peer, const wire::Have& have);
+  void TakeChunk(const PeerPtr& peer, const wire::Chunk& chunk);
+  void TakeGone(const PeerPtr& peer, const wire::Gone& gone);
+  void TakeLoaded(const PeerPtr& peer, const wire::Loaded& loaded);
+
+  // Of torrents that this class loaded; false if it did not.
+  bool TorrentReady(const index::ContentId& id);
+  bool TorrentHas(const index::ContentId& id, std::uint64_t piece);
+  bool TorrentFailed(const index::ContentId& id, std::error_code error);
+
+  const std::vector<index::Hash>* SharedLayer(const index::ContentId& id) const override;
+
+  // Ten times a second.
+  void Tick();
+  // After the loops and the session have ended: keeps what partial files hold, and calls off reads.
+  void Close();
+  // Any thread.
+  void Fill(SwarmStatus& status) const;
+
+ private:
+  using Clock = Loop::Clock;
+  using Layer = std::shared_ptr<const std::vector<index::Hash>>;  // null: not known yet
+
+  enum class Stage {
+    kQueued,
+    kAsking,     // peers were asked who has it
+    kParked,     // nobody has it
+    kReady,      // waits for its turn
+    kSmall,      // its chunks come in
+    kLayer,      // a holder was asked to load it and to send the hashes of its pieces
+    kPreparing,  // the partial file is made ready
+    kLoading,    // its torrent is being added
+    kRunning,
+    kClosing,  // all is there; libtorrent closes the file
+    kStoring,
+  };
+
+  struct Source {
+    bool partial = false;
+    bool loaded = false;
+    std::string layer;  // what came of the hashes so far
+  };
+
+  struct PendingRead {
+    std::uint64_t first = 0;  // pieces
+    std::uint64_t last = 0;
+    Done done;
+  };
+
+  struct Progress {  // shared with Fill
+    index::ContentId id;
+    std::atomic<std::uint64_t> done_bytes = 0;
+    std::atomic<int> sources = 0;
+    std::atomic<bool> active = false;
+  };
+
+  struct Item {
+    index::ContentId id;
+    Stage stage = Stage::kQueued;
+    bool wanted = false;
+    std::map<std::uint64_t, PendingRead> reads;
+    std::map<PeerPtr, Source> sources;
+    std::set<PeerPtr> asked;  // and did not answer yet
+    Clock::time_point since;  // of the stage
+    Clock::time_point retry;  // kParked: queue it again
+    int failures = 0;
+    std::shared_ptr<Progress> progress;
+    // small
+    PeerPtr from;
+    std::string bytes;
+    // large
+    Layer layer;
+    std::vector<bool> have;
+    std::set<std::uint64_t> checked;   // pieces that were found in the file, for reads
+    std::set<std::uint64_t> checking;  // pieces that are looked for there
+    std::uint64_t received_bytes = 0;  // at the last look
+    Clock::time_point moved;           // when bytes last came
+    std::chrono::milliseconds patience{0};
+    bool only_asked = false;
+    std::shared_ptr<std::atomic<bool>> cancelled;
+  };
+
+  // fetcher.cc: from wanted to arrived
+  Item& Make(const index::ContentId& id);
+  Item* Find(const index::ContentId& id);
+  void SetStage(Item& item, Stage stage);
+  bool Needed(const Item& item) const { return item.wanted || !item.reads.empty(); }
+  void Enqueue(Item& item);
+  void SchedulePump();
+  void Pump();
+  void LookAndAsk(const std::vector<index::ContentId>& ids);
+  void Ask(const std::vector<index::ContentId>& ids, const std::vector<PeerPtr>& peers);
+  void MaybePark(Item& item);
+  void Park(Item& item, std::chrono::milliseconds retry);
+  void Begin(Item& item);
+  void DropSource(Item& item, const PeerPtr& peer);
+  void Retry(Item& item, std::error_code error);
+  void Store(Item& item);
+  void Arrived(const index::ContentId& id);
+  void MaybeForget(const index::ContentId& id);
+  std::size_t Active(bool small) const;
+
+  // fetch_small.cc
+  void BeginSmall(Item& item);
+  void StoreSmall(Item& item);
+  void TickSmall(Item& item);
+
+  // fetch_large.cc
+  void BeginLarge(Item& item);
+  void SendLoad(Item& item, const PeerPtr& peer, bool layer);
+  bool TakeLayer(Item& item, const PeerPtr& peer, Source& source, const wire::Loaded& loaded);
+  void Prepare(Item& item);
+  void Prepared(const index::ContentId& id, Result<std::vector<bool>> have);
+  void ConnectTo(Item& item, const PeerPtr& peer);
+  void Run(const index::ContentId& id);
+  bool WaitsForOthers(const Item& item) const;
+  void CloseLarge(Item& item);
+  void TickLarge(Item& item);
+  void Restart(Item& item);
+  PartialFile Partial(const index::ContentId& id) const;
+  void LeaveLarge(Item& item);
+
+  // fetch_read.cc
+  void UrgeReads(Item& item);
+  void CheckPieces(Item& item);
+  void CheckPiece(const index::ContentId& id, std::uint64_t piece, int attempt);
+  void AnswerReads(Item& item);
+  void AnswerAll(Item& item, Result<void> result);
+  void Answer(Done done, Result<void> result);
+
+  const FetcherOptions options_;
+  Exchange& exchange_;
+  std::map<index::ContentId, std::unique_ptr<Item>> items_;
+  std::deque<index::ContentId> small_queue_;
+  std::deque<index::ContentId> large_queue_;
+  std::deque<index::ContentId> urgent_queue_;
+  std::set<index::ContentId> ready_small_;
+  std::set<index::ContentId> ready_large_;
+  std::set<index::ContentId> active_small_;
+  std::set<index::ContentId> active_large_;
+  std::size_t asking_ = 0;
+  bool pump_posted_ = false;
+  std::map<std::uint64_t, index::ContentId> reads_;  // number -> object
+  struct Receipt {
+    std::uint64_t dealt_bytes = 0;
+    std::uint64_t told_bytes = 0;
+  };
+  std::map<PeerPtr, Receipt> receipts_;  // of chunks
+  Clock::time_point last_slow_tick_;
+
+  mutable std::mutex mutex_;
+  std::map<index::ContentId, std::shared_ptr<Progress>> progress_;  // guarded by mutex_
+};
+
+}  // namespace btfc::torrent

@@ -1,0 +1,189 @@
+#include "torrent/partial_file.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <string>
+#include <utility>
+
+#include "torrent/content_info.h"
+#include "torrent/private_file.h"
+
+namespace btfc::torrent {
+namespace {
+
+constexpr std::size_t kNoteMax = std::size_t{16} * 1024 * 1024;  // bytes
+constexpr std::uint64_t kCopyChunk = 8 * 1024 * 1024;            // bytes
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+
+ private:
+  const int fd_;
+};
+
+std::string BootId() {
+  const auto id = ReadSmallFile("/proc/sys/kernel/random/boot_id", 4096, /*only_owner=*/false);
+  return id ? id.value() : std::string();
+}
+
+std::string NoteHead(const index::ContentId& id, const struct stat& status) {
+  return "btfc partial 1\n" + index::ToHex(id) + " " + std::to_string(id.size) + " " +
+         std::to_string(status.st_ino) + "\n" + BootId();
+}
+
+std::optional<std::vector<bool>> ReadNote(const PartialFile& partial, const index::ContentId& id,
+                                          int fd) {
+  const auto note = ReadSmallFile(partial.note, kNoteMax, /*only_owner=*/false);
+  struct stat status {};
+  if (!note || ::fstat(fd, &status) != 0) return std::nullopt;
+  const std::string head = NoteHead(id, status);
+  const std::uint64_t count = PieceCount(id.size);
+  if (!note.value().starts_with(head) || note.value().size() != head.size() + count) {
+    return std::nullopt;
+  }
+  std::vector<bool> have(count);
+  for (std::uint64_t i = 0; i < count; ++i) have[i] = note.value()[head.size() + i] == '1';
+  return have;
+}
+
+// Reads [offset, offset + size) into the buffer; fewer bytes at the end of the file.
+std::size_t ReadAt(int fd, std::uint64_t offset, std::string& buffer) {
+  std::size_t done = 0;
+  while (done < buffer.size()) {
+    const ssize_t n =
+        ::pread(fd, buffer.data() + done, buffer.size() - done, static_cast<off_t>(offset + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    done += static_cast<std::size_t>(n);
+  }
+  return done;
+}
+
+bool PieceMatches(int fd, const index::ContentId& id, const std::vector<index::Hash>& layer,
+                  std::uint64_t piece, std::string& buffer) {
+  const std::uint64_t length = index::PieceLength(id.size);
+  const std::uint64_t offset = piece * length;
+  buffer.resize(std::min(length, id.size - offset));
+  return ReadAt(fd, offset, buffer) == buffer.size() &&
+         HashPiece(buffer, id.size) == PieceHash(id, layer, piece);
+}
+
+Result<std::vector<bool>> HashAll(int fd, const index::ContentId& id,
+                                  const std::vector<index::Hash>& layer,
+                                  const std::function<bool()>& cancelled) {
+  const std::uint64_t length = index::PieceLength(id.size);
+  std::vector<bool> have(PieceCount(id.size));
+  std::string buffer;
+  for (std::uint64_t piece = 0; piece < have.size();) {
+    if (cancelled()) return Error::kCancelled;
+    // What was never written is a hole.
+    const off_t data = ::lseek(fd, static_cast<off_t>(piece * length), SEEK_DATA);
+    if (data < 0 && errno == ENXIO) break;
+    if (data >= 0) piece = std::max(piece, static_cast<std::uint64_t>(data) / length);
+    have[piece] = PieceMatches(fd, id, layer, piece, buffer);
+    ++piece;
+  }
+  return have;
+}
+
+Result<void> CopyInto(int to, int from, std::uint64_t size,
+                      const std::function<bool()>& cancelled) {
+  if (::ioctl(to, FICLONE, from) == 0) return Ok();
+  loff_t in = 0;
+  loff_t out = 0;
+  while (static_cast<std::uint64_t>(in) < size) {
+    if (cancelled()) return Error::kCancelled;
+    const auto want = std::min<std::uint64_t>(kCopyChunk, size - static_cast<std::uint64_t>(in));
+    const ssize_t n = ::copy_file_range(from, &in, to, &out, want, 0);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return Errno(errno);
+    if (n == 0) break;
+  }
+  return Ok();
+}
+
+Result<std::vector<bool>> TakeFromBase(int fd, const index::ContentId& id,
+                                       const std::vector<index::Hash>& layer,
+                                       const BaseObject& base,
+                                       const std::function<bool()>& cancelled) {
+  std::vector<bool> have(PieceCount(id.size));
+  // Equal hashes of pieces mean equal bytes, and of the same number, if pieces are equally long.
+  const bool comparable = !layer.empty() && !base.layer.empty() &&
+                          index::PieceLength(id.size) == index::PieceLength(base.id.size);
+  if (!comparable) return have;
+  std::uint64_t common = 0;
+  for (std::size_t i = 0; i < std::min(layer.size(), base.layer.size()); ++i) {
+    have[i] = layer[i] == base.layer[i];
+    common += have[i] ? 1 : 0;
+  }
+  if (common == 0) return have;
+  const Descriptor from(::open(base.file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (from.get() < 0) return std::vector<bool>(have.size());
+  BOOST_OUTCOME_TRY(CopyInto(fd, from.get(), std::min(id.size, base.id.size), cancelled));
+  return have;
+}
+
+}  // namespace
+
+Result<std::vector<bool>> PreparePartial(const PartialFile& partial, const index::ContentId& id,
+                                         const std::vector<index::Hash>& layer,
+                                         const std::optional<BaseObject>& base,
+                                         const std::function<bool()>& cancelled) {
+  std::error_code ignored;
+  std::filesystem::create_directories(partial.file.parent_path(), ignored);
+  const Descriptor fd(::open(partial.file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (fd.get() < 0) return Errno(errno);
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0) return Errno(errno);
+  const bool fresh = status.st_size == 0;
+  auto noted = fresh ? std::nullopt : ReadNote(partial, id, fd.get());
+  // From now on the file changes.
+  ::unlink(partial.note.c_str());
+  std::vector<bool> have(PieceCount(id.size));
+  if (noted && static_cast<std::uint64_t>(status.st_size) == id.size) {
+    have = std::move(*noted);
+  } else if (!fresh) {
+    BOOST_OUTCOME_TRY(found, HashAll(fd.get(), id, layer, cancelled));
+    have = std::move(found);
+  }
+  if (base && std::find(have.begin(), have.end(), true) == have.end()) {
+    BOOST_OUTCOME_TRY(common, TakeFromBase(fd.get(), id, layer, *base, cancelled));
+    have = std::move(common);
+  }
+  if (::ftruncate(fd.get(), static_cast<off_t>(id.size)) != 0) return Errno(errno);
+  return have;
+}
+
+void NotePartial(const PartialFile& partial, const index::ContentId& id,
+                 const std::vector<bool>& have) {
+  struct stat status {};
+  if (::stat(partial.file.c_str(), &status) != 0) return;
+  std::string note = NoteHead(id, status);
+  for (const bool there : have) note += there ? '1' : '0';
+  std::error_code ignored;
+  std::filesystem::create_directories(partial.note.parent_path(), ignored);
+  // Without it everything is hashed: nothing to report.
+  if (!WritePrivateFile(partial.note, note, IfExists::kReplace)) ::unlink(partial.note.c_str());
+}
+
+bool PieceIsThere(const std::filesystem::path& file, const index::ContentId& id,
+                  const std::vector<index::Hash>& layer, std::uint64_t piece) {
+  const Descriptor fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  std::string buffer;
+  return fd.get() >= 0 && PieceMatches(fd.get(), id, layer, piece, buffer);
+}
+
+}  // namespace btfc::torrent

@@ -1,0 +1,43 @@
+// The file into which a large object is fetched. Internal to torrent/. Any thread; reads and
+// writes the disk, for long.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "index/content.h"
+#include "index/merkle.h"
+#include "index/result.h"
+
+namespace btfc::torrent {
+
+struct PartialFile {
+  std::filesystem::path file;
+  std::filesystem::path note;  // which pieces are there, while nobody fetches
+};
+
+// A whole object that probably shares pieces, with the hashes of its pieces.
+struct BaseObject {
+  index::ContentId id;
+  std::filesystem::path file;
+  std::vector<index::Hash> layer;
+};
+
+// Makes the file ready to be fetched into, with the object's length, and answers which of its
+// pieces are there: those that an earlier fetch left, or what it has in common with `base`. The
+// note of an orderly stop is believed as long as the machine was not started anew since; otherwise
+// every piece is hashed. ENOSPC and the like; Error::kCancelled.
+Result<std::vector<bool>> PreparePartial(const PartialFile& partial, const index::ContentId& id,
+                                         const std::vector<index::Hash>& layer,
+                                         const std::optional<BaseObject>& base,
+                                         const std::function<bool()>& cancelled);
+// Nobody writes to the file any more.
+void NotePartial(const PartialFile& partial, const index::ContentId& id,
+                 const std::vector<bool>& have);
+// Whether the piece's bytes can be read from the file.
+bool PieceIsThere(const std::filesystem::path& file, const index::ContentId& id,
+                  const std::vector<index::Hash>& layer, std::uint64_t piece);
+
+}  // namespace btfc::torrent
