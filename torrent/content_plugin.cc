@@ -48,7 +48,10 @@ class ContentPeer final : public lt::peer_plugin {
     }
     Account();
   }
-  void on_disconnect(const lt::error_code&) override { Account(); }
+  void on_disconnect(const lt::error_code&) override {
+    HangUp(peer_);
+    Account();
+  }
 
  private:
   void Account() {

@@ -38,7 +38,6 @@ class ContentPlugin final : public lt::torrent_plugin {
   ContentPlugin& operator=(const ContentPlugin&) = delete;
 
   std::shared_ptr<lt::peer_plugin> new_connection(const lt::peer_connection_handle& peer) override;
-  void on_files_checked() override { events_.checked(); }
   void on_piece_pass(lt::piece_index_t piece) override { events_.have(static_cast<int>(piece)); }
 
  private:

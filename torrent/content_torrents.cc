@@ -139,14 +139,6 @@ class ContentTorrents::Impl {
 
   TorrentEvents MakeEvents(const index::ContentId& id, std::uint64_t number) {
     TorrentEvents events;
-    events.checked = [this, id, number] {
-      loop_.Post([this, id, number] {
-        if (Entry* const entry = Find(id, number)) {
-          entry->checked = true;
-          TellReady(id, *entry);
-        }
-      });
-    };
     events.have = [this, id, number](int piece) {
       loop_.Post([this, id, number, piece] {
         const Entry* const entry = Find(id, number);
@@ -201,12 +193,23 @@ class ContentTorrents::Impl {
   void Take(lt::alert* alert) {
     if (const auto* added = lt::alert_cast<lt::add_torrent_alert>(alert)) {
       if (added->error) NotAdded(*added);
+    } else if (const auto* checked = lt::alert_cast<lt::torrent_checked_alert>(alert)) {
+      Checked(checked->torrent_name());
     } else if (const auto* file = lt::alert_cast<lt::file_error_alert>(alert)) {
       Fail(file->handle, {file->error.value(), std::generic_category()});
     } else if (const auto* torrent = lt::alert_cast<lt::torrent_error_alert>(alert)) {
       // Parameters for an exchange of keys that TLS with elliptic curves does not use.
       if (std::string_view(torrent->filename()) == "[dh params]") return;
       Fail(torrent->handle, Errno(EIO));
+    }
+  }
+
+  // The alert may come before the handle does.
+  void Checked(std::string_view name) {
+    for (auto& [id, entry] : entries_) {
+      if (entry.checked || index::ToHex(id) != name) continue;
+      entry.checked = true;
+      return TellReady(id, entry);
     }
   }
 

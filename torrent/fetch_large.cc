@@ -18,8 +18,8 @@ constexpr milliseconds kFirstByteMax{300};  // then asked for again
 constexpr milliseconds kStallMax{3000};     // once bytes have come
 constexpr milliseconds kPatienceMax{10'000};
 constexpr milliseconds kOthersMax{150};  // for others that fetch the same to be ready
-constexpr milliseconds kAskAgain{1000};
-constexpr milliseconds kIdleMax{30'000};  // loaded though nobody reads any more
+constexpr std::uint64_t kWorthWaiting = 4 * 1024 * 1024;  // bytes of an object
+constexpr milliseconds kIdleMax{30'000};                  // loaded though nobody reads any more
 
 }  // namespace
 
@@ -179,7 +179,10 @@ void Fetcher::ConnectTo(Item& item, const PeerPtr& peer) {
 // Connections that are known when a torrent starts are made at once, later ones within a second.
 // So it is worth a moment until those that we shall connect to are ready as well.
 bool Fetcher::WaitsForOthers(const Item& item) const {
-  if (item.moved == Clock::time_point() || !options_.wanting) return false;
+  if (item.moved == Clock::time_point() || item.id.size < kWorthWaiting) return false;
+  for (const auto& [peer, source] : item.sources) {
+    if (!source.loaded && (!source.partial || options_.self < peer->device)) return true;
+  }
   for (const PeerPtr& peer : options_.wanting(item.id)) {
     if (peer->device < options_.self) continue;
     const auto source = item.sources.find(peer);

@@ -24,11 +24,11 @@ constexpr std::chrono::seconds kConnectMax{3};
 
 std::atomic<std::uint64_t> next_link_number = 1;
 
-std::optional<Sha256> PeerKeyDigestOf(const lt::peer_connection_handle& peer) {
+// Null for anything but TLS over TCP.
+lt::ssl_stream<lt::tcp::socket>* StreamOf(const lt::peer_connection_handle& peer) {
   const auto connection = peer.native_handle();
-  if (!connection) return std::nullopt;
-  auto* const stream = boost::get<lt::ssl_stream<lt::tcp::socket>>(&connection->get_socket());
-  return stream != nullptr ? PeerKeyDigest(stream->handle()) : std::nullopt;
+  if (!connection) return nullptr;
+  return boost::get<lt::ssl_stream<lt::tcp::socket>>(&connection->get_socket());
 }
 
 class GossipPeer;
@@ -70,7 +70,8 @@ class GossipPeer final : public lt::peer_plugin, public std::enable_shared_from_
     if (link_) return true;
     const lt::bdecode_node extensions = handshake.dict_find_dict("m");
     const auto id = extensions ? extensions.dict_find_int_value(kExtension, 0) : 0;
-    const auto node_key = PeerKeyDigestOf(peer_);
+    auto* const stream = StreamOf(peer_);
+    const auto node_key = stream != nullptr ? PeerKeyDigest(stream->handle()) : std::nullopt;
     if (id <= 0 || id > 255 || !node_key) {
       Disconnect();
       return true;
@@ -119,6 +120,7 @@ class GossipPeer final : public lt::peer_plugin, public std::enable_shared_from_
   bool on_have(lt::piece_index_t) override { return true; }
 
   void on_disconnect(const lt::error_code&) override {
+    HangUp(peer_);
     if (link_) listener_.OnLinkDown(std::exchange(link_, nullptr));
   }
 
@@ -206,6 +208,13 @@ std::shared_ptr<lt::peer_plugin> ControlPlugin::new_connection(
     const lt::peer_connection_handle& peer) {
   if (peer.type() != lt::connection_type::bittorrent) return nullptr;
   return std::make_shared<GossipPeer>(peer, queue_, listener_);
+}
+
+void HangUp(const lt::peer_connection_handle& peer) {
+  lt::error_code ignored;
+  if (auto* const stream = StreamOf(peer)) {
+    stream->next_layer().shutdown(boost::asio::ip::tcp::socket::shutdown_send, ignored);
+  }
 }
 
 void DisableNagle(const lt::peer_connection_handle& peer) {

@@ -39,5 +39,8 @@ class ControlPlugin final : public lt::torrent_plugin {
 
 // Without it header and body of a message wait for each other's acknowledgement (Nagle).
 void DisableNagle(const lt::peer_connection_handle& peer);
+// For a connection that is being closed: libtorrent would wait three seconds for the other end's
+// last word, and the session with it. What was sent still arrives.
+void HangUp(const lt::peer_connection_handle& peer);
 
 }  // namespace btfc::torrent

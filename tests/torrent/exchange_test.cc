@@ -5,9 +5,12 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstring>
+#include <fstream>
 #include <future>
 #include <string>
 
+#include "index/merkle.h"
 #include "test_host.h"
 
 namespace btfc::torrent {
