@@ -316,6 +316,21 @@ std::optional<LiveStat> Files::Impl::Stat(index::Ino ino) {
                   ToNs(st.value().st_ctim)};
 }
 
+std::optional<LiveStat> Files::Impl::StatOfOpen(Handle handle) {
+  const auto open = Find(handle);
+  if (!open) return std::nullopt;
+  const std::lock_guard lock(open->state->mutex);
+  const auto& state = *open->state;
+  LiveStat live{state.content.size, (state.content.size + 511) / 512, state.mtime_ns,
+                state.mtime_ns};
+  if (const auto file = state.ReadableFile()) {
+    const auto st = StatOf(file->get());
+    if (st) live.blocks = static_cast<std::uint64_t>(st.value().st_blocks);
+    if (st && state.Dirty()) live.size = static_cast<std::uint64_t>(st.value().st_size);
+  }
+  return live;
+}
+
 Result<bool> Files::Impl::SetTimes(index::Ino ino, std::optional<std::int64_t> atime_ns,
                                    std::optional<std::int64_t> mtime_ns) {
   auto [state, lock] = FindLockedState(ino);
@@ -485,6 +500,7 @@ Result<std::size_t> Files::CopyRange(Handle in, std::uint64_t in_offset, Handle 
 void Files::Cancel(Ticket ticket) { impl_->Cancel(ticket); }
 std::uint64_t Files::Commits() const { return impl_->Commits(); }
 std::optional<LiveStat> Files::Stat(index::Ino ino) { return impl_->Stat(ino); }
+std::optional<LiveStat> Files::StatOfOpen(Handle handle) { return impl_->StatOfOpen(handle); }
 Result<bool> Files::SetTimes(index::Ino ino, std::optional<std::int64_t> atime_ns,
                              std::optional<std::int64_t> mtime_ns) {
   return impl_->SetTimes(ino, atime_ns, mtime_ns);

@@ -106,6 +106,8 @@ class Files {
   std::uint64_t Commits() const;
   // Nothing if the catalogue's figures are the right ones.
   std::optional<LiveStat> Stat(index::Ino ino);
+  // Of the content that this handle has, which a newer one may have superseded.
+  std::optional<LiveStat> StatOfOpen(Handle handle);
   // utimensat. True: done on the working file, and the next version gets the time. False: nothing
   // is being written here, Catalogue::SetAttributes is to be called.
   Result<bool> SetTimes(index::Ino ino, std::optional<std::int64_t> atime_ns,

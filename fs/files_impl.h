@@ -72,6 +72,7 @@ class Files::Impl {
   void Cancel(Ticket ticket) { pending_.Cancel(ticket, Errno(EINTR)); }
   std::uint64_t Commits() const { return commits_; }
   std::optional<LiveStat> Stat(index::Ino ino);
+  std::optional<LiveStat> StatOfOpen(Handle handle);
   Result<bool> SetTimes(index::Ino ino, std::optional<std::int64_t> atime_ns,
                         std::optional<std::int64_t> mtime_ns);
   void Unlinked(index::Ino ino);

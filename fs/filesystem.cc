@@ -55,13 +55,9 @@ Filesystem::Seen Filesystem::Complete(std::uint64_t commits, index::Node inode) 
 struct stat Filesystem::StatOf(const Seen& seen, NodeId node) {
   std::optional<LiveStat> live = seen.live;
   if (seen.inode.kind == index::Kind::kFile && nodes_.Superseded(node)) {
-    // The catalogue has the newer content's figures; those who hold the old one keep its size.
-    live = LiveStat{0, 0, seen.inode.mtime_ns, seen.inode.ctime_ns};
-    if (const auto handle = open_files_.AnyOf(node)) {
-      const auto size = files_.Seek(*handle, 0, SEEK_END);
-      if (size) live->size = size.value();
-      live->blocks = BlocksOf(live->size);
-    }
+    // The catalogue has the newer content's figures; those who hold the old one keep its own.
+    const auto handle = open_files_.AnyOf(node);
+    live = handle ? files_.StatOfOpen(*handle) : std::nullopt;
   }
   return MakeStat(seen.inode, live, node, owners_.ToLocal(seen.inode.owner));
 }
