@@ -62,9 +62,16 @@ void Simulation::Step() {
   Host& host = hosts_[random_.Below(hosts_.size())];
   if (dice < 35) {
     NetworkStep();
-  } else if (dice < 38) {
+  } else if (dice < 37) {
     Restart(host);
+  } else if (dice < 38) {
+    BackUp(host);
   } else if (dice < 39) {
+    const auto found = std::find_if(hosts_.begin(), hosts_.end(), [](const Host& candidate) {
+      return !candidate.backup.empty();
+    });
+    if (found != hosts_.end()) Restore(*found);
+  } else if (dice < 40) {
     host.skew_ns = random_.Pick(kSkews);
     Say(fmt::format("{} clock off by {}", host.name(), host.skew_ns));
   } else {
@@ -118,16 +125,25 @@ void Simulation::Deliver(std::size_t to, const Message& message) {
   Must(host.catalogue().CheckIntegrity(), "integrity of " + host.name());
 }
 
+// After an unmount or a kill -9.
 void Simulation::Restart(Host& host) {
   const Tree before = host.ReadTree();
   const Summary known = host.catalogue().Known();
   const DeviceId self = host.catalogue().self();
+  const bool killed = random_.Percent(50);
+  const Cache cache = host.ReadCache();
   host.Close();
+  if (killed) host.WriteCache(cache, true);
   host.Open();
-  Say(host.name() + " restarted");
+  Say(host.name() + (killed ? " killed" : " restarted"));
+  CheckAfterRestart(host, before, known, self);
+}
+
+void Simulation::CheckAfterRestart(Host& host, const Tree& before, const Summary& known,
+                                   const DeviceId& self) {
   Require(host.ReadTree() == before, host.name() + " has another tree after a restart");
   Require(host.catalogue().Known() == known && host.catalogue().self() == self,
-          host.name() + " is not itself after a clean restart");
+          host.name() + " is not itself after a restart");
   std::set<Ino> dirty;
   for (const DirtyFile& file : Must(host.catalogue().DirtyFiles(), "dirty files")) {
     if (!file.orphan) dirty.insert(file.ino);
@@ -136,6 +152,45 @@ void Simulation::Restart(Host& host) {
     Require(dirty.count(ino) == 1, host.name() + " forgot that a file was open for writing");
   }
   Require(dirty.size() == host.open.size(), host.name() + " takes a closed file for open");
+}
+
+void Simulation::BackUp(Host& host) {
+  if (!host.open.empty()) return;
+  host.Close();
+  host.backup = host.ReadCache();
+  host.Open();
+  Say(host.name() + " backed up");
+}
+
+// An older state of the cache comes back, while others have all that this host had told. It must
+// never again number rows as the device that it was.
+void Simulation::Restore(Host& host) {
+  if (host.backup.empty()) return;
+  const std::size_t from = random_.Below(hosts_.size() - 1);
+  Host& other = hosts_[&hosts_[from] == &host ? hosts_.size() - 1 : from];
+  Must(other.Give(host.Cut(other.catalogue().Known())), "a delta before a restore");
+  const Summary known = host.catalogue().Known();
+  const DeviceId self = host.catalogue().self();
+  const bool in_place = random_.Percent(50);
+  host.Close();
+  host.WriteCache(host.backup, in_place);
+  host.open.clear();
+  host.Open();
+  Say(host.name() + (in_place ? " rolled back" : " restored"));
+  const bool lost = host.catalogue().Known() != known;
+  // In place nothing shows it but a peer that knows more of this device than it does itself.
+  const Summary since = host.catalogue().Known();
+  Must(host.Give(other.Cut(since)), "a delta after a restore");
+  const auto wrote = [&](const Summary& summary) {
+    const auto found = summary.find(self);
+    return found == summary.end() ? 0 : found->second;
+  };
+  if (!in_place || (lost && wrote(since) < wrote(known))) {
+    Require(host.catalogue().self() != self, host.name() + " goes on as the device that it was");
+  }
+  Require(Covers(host.catalogue().Known(), known),
+          host.name() + " did not learn again what it knew");
+  Must(host.catalogue().CheckIntegrity(), "integrity of " + host.name());
 }
 
 // Every file is closed, late messages arrive, the network is whole.

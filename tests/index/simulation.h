@@ -39,6 +39,7 @@ class Simulation {
     std::int64_t skew_ns = 0;
     unsigned group = 0;          // hosts of other groups are cut off
     std::vector<Summary> asked;  // summaries that peers may still cut deltas for
+    Cache backup;                // of its cache, when no file was open for writing
   };
   struct Message {
     std::size_t to = 0;
@@ -63,6 +64,10 @@ class Simulation {
   void Send(std::size_t from, std::size_t to);
   void Deliver(std::size_t to, const Message& message);
   void Restart(Host& host);
+  void CheckAfterRestart(Host& host, const Tree& before, const Summary& known,
+                         const DeviceId& self);
+  void BackUp(Host& host);
+  void Restore(Host& host);
   void Settle();
   void ExchangeAll();
   void CheckNothingLost();
@@ -77,6 +82,7 @@ class Simulation {
   void CommitOpen(Host& host, Ino ino, bool still_open);
 
   void Create(Moment& moment);
+  void CreateMany(Moment& moment);
   void CreateLate(Moment& moment);
   void Write(Moment& moment);
   void OpenForWriting(Moment& moment);

@@ -4,6 +4,8 @@
 #include <openssl/sha.h>
 
 #include <cerrno>
+#include <fstream>
+#include <iterator>
 
 #include "index/merkle.h"
 
@@ -81,6 +83,30 @@ void SimulatedHost::Open() {
     return id;
   };
   catalogue_ = Must(Catalogue::Open(options), "open the catalogue of " + name_);
+}
+
+Cache SimulatedHost::ReadCache() const {
+  Cache cache;
+  for (const char* suffix : {"", "-wal"}) {
+    std::ifstream in(file_.string() + suffix, std::ios::binary);
+    if (!in) continue;
+    cache[suffix].assign(std::istreambuf_iterator<char>(in), {});
+  }
+  return cache;
+}
+
+void SimulatedHost::WriteCache(const Cache& cache, bool in_place) {
+  for (const char* suffix : {"-wal", "-shm"}) std::filesystem::remove(file_.string() + suffix);
+  const std::filesystem::path other = file_.string() + ".new";
+  for (const auto& [suffix, bytes] : cache) {
+    const bool database = suffix.empty();
+    std::ofstream out(database && !in_place ? other.string() : file_.string() + suffix,
+                      std::ios::binary | std::ios::trunc);
+    out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    if (!out.flush()) throw std::runtime_error("cannot write the cache of " + name_);
+  }
+  // The old file still stands when the new one is made, so that their numbers differ.
+  if (!in_place) std::filesystem::rename(other, file_);
 }
 
 FilePlace SimulatedHost::SpotOf(std::string_view path) {

@@ -46,6 +46,8 @@ using Tree = std::map<std::string, TreeEntry>;  // by path, "/a/b"
 
 std::string ToString(const Tree& tree);
 
+using Cache = std::map<std::string, std::string>;  // bytes by what follows the database's name
+
 struct FilePlace {
   Ino folder = kRootIno;
   std::string name;
@@ -60,6 +62,11 @@ class SimulatedHost {
   void SetDevice(const DeviceId& device) { device_ = device; }
   void Open();
   void Close() { catalogue_.reset(); }  // as at an unmount
+  // The cache's files as they are now, open or not.
+  Cache ReadCache() const;
+  // While closed. In place: as if the files had never been written since. Otherwise the database
+  // is another file, as after a restore from a backup.
+  void WriteCache(const Cache& cache, bool in_place);
   Catalogue& catalogue() { return *catalogue_; }
   const std::string& name() const { return name_; }
 

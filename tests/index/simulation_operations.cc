@@ -23,6 +23,7 @@ void Simulation::LocalStep(Host& host) {
   using Operation = void (Simulation::*)(Moment&);
   static constexpr std::pair<const char*, Operation> kOperations[] = {
       {"create", &Simulation::Create},
+      {"create many", &Simulation::CreateMany},
       {"create late", &Simulation::CreateLate},
       {"write", &Simulation::Write},
       {"write", &Simulation::Write},
@@ -113,6 +114,30 @@ void Simulation::Create(Moment& moment) {
   entry.mode = 0644;
   moment.host.MakeFile(path, entry.content);
   Say("  " + path);
+}
+
+// An import: all in one transaction, or nothing.
+void Simulation::CreateMany(Moment& moment) {
+  const std::string folder = SomeSpot(moment);
+  if (moment.before.count(folder) != 0) return;
+  const bool finishes = random_.Percent(70);
+  Say(fmt::format("  {} {}", folder, finishes ? "" : "given up"));
+  Catalogue::Batch batch(moment.host.catalogue());
+  Tree many;
+  moment.host.MakeFolder(folder);
+  many[folder].kind = Kind::kFolder;
+  for (const std::string& name : kNames) {
+    TreeEntry& entry = many[folder + "/" + name];
+    entry.mode = 0644;
+    entry.content = fmt::format("v{}", ++contents_);
+    moment.host.MakeFile(folder + "/" + name, entry.content);
+  }
+  if (!finishes) return;
+  Must(batch.Finish(), "finish a batch");
+  for (const auto& [path, entry] : many) {
+    moment.want[path] = entry;
+    if (entry.kind == Kind::kFile) written_.insert(entry.content);
+  }
 }
 
 void Simulation::CreateLate(Moment& moment) {

@@ -10,9 +10,9 @@
 namespace btfc::index {
 namespace {
 
-constexpr std::uint64_t kDefaultSeeds = 100;
+constexpr std::uint64_t kDefaultSeeds = 50;
 
-// Seeds that once found something wrong.
+// Seeds that once found something wrong go here and are always run; 0 so that there is one.
 constexpr std::uint64_t kEarlierFailures[] = {0};
 
 std::optional<std::uint64_t> Setting(const char* name) {
