@@ -84,6 +84,8 @@ bool Fetcher::TakeLayer(Item& item, const PeerPtr& peer, Source& source,
     return false;
   }
   item.layer = std::make_shared<const std::vector<index::Hash>>(std::move(layer));
+  exchange_.disk.Post(
+      [this, id = item.id, kept = item.layer] { exchange_.layers.Keep(id, *kept); });
   return true;
 }
 

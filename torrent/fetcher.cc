@@ -162,21 +162,36 @@ void Fetcher::Pump() {
   }
 }
 
-// Some may have come into the store by other ways.
+// Some may have come into the store by other ways, and of others we may know the pieces from an
+// earlier fetch.
 void Fetcher::LookAndAsk(const std::vector<index::ContentId>& ids) {
   exchange_.disk.Post([this, ids] {
     std::vector<index::ContentId> here;
     std::vector<index::ContentId> missing;
+    std::map<index::ContentId, Layer> layers;
     for (const auto& id : ids) {
-      (exchange_.objects.Find(id) ? here : missing).push_back(id);
-    }
-    exchange_.loop.Post([this, here = std::move(here), missing = std::move(missing)] {
-      for (const auto& id : here) Arrived(id);
-      Ask(missing, exchange_.members.Peers());
-      for (const auto& id : missing) {
-        if (Item* const item = Find(id)) MaybePark(*item);
+      if (exchange_.objects.Find(id)) {
+        here.push_back(id);
+        continue;
       }
-    });
+      missing.push_back(id);
+      auto layer = IsSmall(id) ? std::nullopt : exchange_.layers.Find(id);
+      if (layer) {
+        layers[id] = std::make_shared<const std::vector<index::Hash>>(std::move(*layer));
+      }
+    }
+    exchange_.loop.Post(
+        [this, here = std::move(here), missing = std::move(missing), layers = std::move(layers)] {
+          for (const auto& id : here) Arrived(id);
+          Ask(missing, exchange_.members.Peers());
+          for (const auto& id : missing) {
+            Item* const item = Find(id);
+            if (item == nullptr) continue;
+            if (const auto layer = layers.find(id); layer != layers.end())
+              item->layer = layer->second;
+            MaybePark(*item);
+          }
+        });
   });
 }
 
@@ -198,9 +213,10 @@ void Fetcher::Ask(const std::vector<index::ContentId>& ids, const std::vector<Pe
 }
 
 void Fetcher::MaybePark(Item& item) {
-  if (item.stage == Stage::kAsking && item.asked.empty() && item.sources.empty()) {
-    Park(item, kParkedMax);
-  }
+  if (item.stage != Stage::kAsking || !item.asked.empty() || !item.sources.empty()) return;
+  // What is read may be here already, in part.
+  if (item.layer && !item.reads.empty()) return BeginLarge(item);
+  Park(item, kParkedMax);
 }
 
 void Fetcher::Park(Item& item, milliseconds retry) {
@@ -316,13 +332,12 @@ void Fetcher::Retry(Item& item, std::error_code error) {
 void Fetcher::Store(Item& item) {
   SetStage(item, Stage::kStoring);
   const index::ContentId id = item.id;
-  exchange_.disk.Post([this, id, layer = item.layer] {
+  exchange_.disk.Post([this, id] {
     const auto store = [&]() -> Result<void> {
       struct stat status {};
       const auto file = exchange_.objects.PartialPath(id);
       if (::stat(file.c_str(), &status) != 0) return Errno(errno);
       if (static_cast<std::uint64_t>(status.st_size) != id.size) return Error::kCorrupt;
-      if (layer) exchange_.layers.Keep(id, *layer);
       return exchange_.objects.Arrived(id);
     };
     const auto stored = store();

@@ -1,0 +1,218 @@
+// Reads that wait, versions that share pieces with old ones, and fetches that go on after a
+// restart.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <fstream>
+#include <future>
+#include <string>
+
+#include "index/merkle.h"
+#include "test_host.h"
+
+namespace btfc::torrent {
+namespace {
+
+constexpr std::chrono::seconds kPatience{60};
+constexpr std::size_t kMiB = 1024 * 1024;
+
+class PendingRead {
+ public:
+  PendingRead(TestHost& host, const index::ContentId& id, std::size_t offset, std::size_t length)
+      : number_(host.swarm->Read(id, offset, length, [promise = promise_](Result<void> result) {
+          promise->set_value(result ? std::error_code() : result.error());
+        })) {}
+  std::uint64_t number() const { return number_; }
+  bool waiting() { return answer_.wait_for(std::chrono::milliseconds(200)) != kReady; }
+  // The error, or "timed out".
+  std::error_code Wait() {
+    return answer_.wait_for(kPatience) == kReady ? answer_.get()
+                                                 : std::make_error_code(std::errc::timed_out);
+  }
+
+ private:
+  static constexpr auto kReady = std::future_status::ready;
+  std::shared_ptr<std::promise<std::error_code>> promise_ =
+      std::make_shared<std::promise<std::error_code>>();
+  std::future<std::error_code> answer_ = promise_->get_future();
+  const std::uint64_t number_;
+};
+
+class ReadTest : public testing::Test {
+ protected:
+  static void Connect(TestHost& a, TestHost& b) {
+    a.Start();
+    b.Start({a.address()});
+    ASSERT_TRUE(a.WaitForPeers(1));
+    ASSERT_TRUE(b.WaitForPeers(1));
+  }
+  // From the partial or the whole file, as a reader does.
+  static std::string Pread(TestHost& host, const index::ContentId& id, std::size_t offset,
+                           std::size_t length) {
+    int fd = ::open(host.objects->PartialPath(id).c_str(), O_RDONLY);
+    if (fd < 0 && host.objects->Find(id)) fd = ::open(host.objects->Find(id)->c_str(), O_RDONLY);
+    std::string bytes(length, '\0');
+    const ssize_t n = ::pread(fd, bytes.data(), length, static_cast<off_t>(offset));
+    ::close(fd);
+    bytes.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+    return bytes;
+  }
+  static std::uint64_t Received(TestHost& host) {
+    return host.swarm->Status().peers.at(0).received_bytes;
+  }
+  static void SetPort(SwarmOptions& options, const std::string& address) {
+    options.port = static_cast<std::uint16_t>(std::stoi(address.substr(address.find(':') + 1)));
+  }
+  const ClusterKey cluster_ = NewCluster();
+};
+
+TEST_F(ReadTest, OnlyWhatIsReadComes) {
+  TestHost a(cluster_, 91);
+  TestHost b(cluster_, 92);
+  const std::string bytes = RandomBytes(64 * kMiB, 1);
+  const auto id = a.objects->Put(bytes);
+  Connect(a, b);
+  for (const std::size_t offset : {40 * kMiB + 5, std::size_t{0}, bytes.size() - 10, 40 * kMiB}) {
+    const std::size_t length = std::min<std::size_t>(300'000, bytes.size() - offset);
+    const auto begin = std::chrono::steady_clock::now();
+    PendingRead read(b, id, offset, 300'000);
+    EXPECT_EQ(read.Wait(), std::error_code());
+    std::cout << "read at " << offset << ": "
+              << std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin)
+                     .count()
+              << " ms\n";
+    EXPECT_EQ(Pread(b, id, offset, length), bytes.substr(offset, length));
+  }
+  EXPECT_FALSE(b.objects->Has(id));
+  EXPECT_LT(Received(b), 32 * kMiB);
+  // Beyond the end there is nothing to wait for.
+  EXPECT_EQ(PendingRead(b, id, bytes.size(), 10).Wait(), std::error_code());
+  EXPECT_EQ(PendingRead(b, id, 0, 0).Wait(), std::error_code());
+  b.swarm->Want(id);
+  ASSERT_TRUE(b.objects->WaitFor(id));
+  EXPECT_EQ(b.objects->Bytes(id), bytes);
+  EXPECT_EQ(PendingRead(b, id, 12345, 10).Wait(), std::error_code());
+}
+
+TEST_F(ReadTest, ReadDuringAFetch) {
+  TestHost a(cluster_, 93);
+  TestHost b(cluster_, 94);
+  const std::string bytes = RandomBytes(64 * kMiB, 2);
+  const auto id = a.objects->Put(bytes);
+  Connect(a, b);
+  b.swarm->Want(id);
+  PendingRead read(b, id, 60 * kMiB, 100'000);
+  EXPECT_EQ(read.Wait(), std::error_code());
+  EXPECT_EQ(Pread(b, id, 60 * kMiB, 100'000), bytes.substr(60 * kMiB, 100'000));
+  EXPECT_TRUE(b.objects->WaitFor(id));
+}
+
+TEST_F(ReadTest, SmallObjectIsReadWhole) {
+  TestHost a(cluster_, 95);
+  TestHost b(cluster_, 96);
+  const std::string bytes = RandomBytes(100'000, 3);
+  const auto id = a.objects->Put(bytes);
+  Connect(a, b);
+  EXPECT_EQ(PendingRead(b, id, 50'000, 10).Wait(), std::error_code());
+  EXPECT_EQ(Pread(b, id, 50'000, 10), bytes.substr(50'000, 10));
+}
+
+TEST_F(ReadTest, WaitsForAHolderAndCanBeCancelled) {
+  TestHost a(cluster_, 97);
+  TestHost b(cluster_, 98);
+  Connect(a, b);
+  const std::string bytes = RandomBytes(4 * kMiB, 4);
+  const auto id = index::ContentIdOf(bytes);
+  PendingRead cancelled(b, id, 0, 10);
+  PendingRead read(b, id, 0, 10);
+  EXPECT_TRUE(read.waiting());
+  b.swarm->CancelRead(cancelled.number());
+  EXPECT_EQ(cancelled.Wait(), Error::kCancelled);
+  b.swarm->CancelRead(cancelled.number());  // once more does no harm
+  a.objects->Put(bytes);
+  a.swarm->Available(id);
+  EXPECT_EQ(read.Wait(), std::error_code());
+  EXPECT_EQ(Pread(b, id, 0, 10), bytes.substr(0, 10));
+}
+
+TEST_F(ReadTest, StopCallsOffReads) {
+  TestHost a(cluster_, 99);
+  a.Start();
+  const auto id = index::ContentIdOf(RandomBytes(4 * kMiB, 5));
+  PendingRead read(a, id, 0, 10);
+  EXPECT_TRUE(read.waiting());
+  const auto begin = std::chrono::steady_clock::now();
+  a.swarm->Stop();
+  EXPECT_EQ(read.Wait(), Error::kCancelled);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+}
+
+TEST_F(ReadTest, RestartGoesOnWhereItWas) {
+  TestHost a(cluster_, 101);
+  TestHost b(cluster_, 102);
+  const std::string bytes = RandomBytes(32 * kMiB, 6);
+  const auto id = a.objects->Put(bytes);
+  Connect(a, b);
+  EXPECT_EQ(PendingRead(b, id, 8 * kMiB, 12 * kMiB).Wait(), std::error_code());
+  const std::string address = a.address();
+  b.Stop();
+  a.Stop();
+  // Nobody is there: what came is read all the same.
+  b.Start({address});
+  EXPECT_EQ(PendingRead(b, id, 10 * kMiB, kMiB).Wait(), std::error_code());
+  EXPECT_EQ(Pread(b, id, 10 * kMiB, kMiB), bytes.substr(10 * kMiB, kMiB));
+  PendingRead missing(b, id, 0, 10);
+  EXPECT_TRUE(missing.waiting());
+  b.swarm->Want(id);
+  a.Start({}, [&address](SwarmOptions& options) { SetPort(options, address); });
+  EXPECT_EQ(missing.Wait(), std::error_code());
+  ASSERT_TRUE(b.objects->WaitFor(id));
+  EXPECT_EQ(b.objects->Bytes(id), bytes);
+  // 12 MiB and what was read ahead did not come again.
+  EXPECT_LT(Received(b), 22 * kMiB);
+}
+
+TEST_F(ReadTest, PartialFileWithoutANoteIsCheckedPieceByPiece) {
+  TestHost a(cluster_, 103);
+  TestHost b(cluster_, 104);
+  const std::string bytes = RandomBytes(16 * kMiB, 7);
+  const auto id = a.objects->Put(bytes);
+  // As a kill -9 leaves it: half of it right, but for one byte.
+  std::string half = bytes.substr(0, 8 * kMiB);
+  half[kMiB] ^= 1;
+  std::ofstream(b.objects->PartialPath(id), std::ios::binary) << half;
+  Connect(a, b);
+  b.swarm->Want(id);
+  ASSERT_TRUE(b.objects->WaitFor(id));
+  EXPECT_EQ(b.objects->Bytes(id), bytes);
+  EXPECT_LT(Received(b), 10 * kMiB);
+}
+
+TEST_F(ReadTest, NewVersionTakesWhatTheOldOneHas) {
+  TestHost a(cluster_, 105);
+  TestHost b(cluster_, 106);
+  std::string bytes = RandomBytes(128 * kMiB, 8);
+  const auto old = b.objects->Put(bytes);
+  bytes.replace(77 * kMiB + 1000, 64 * 1024, RandomBytes(64 * 1024, 9));
+  const auto id = a.objects->Put(bytes);
+  b.objects->SetBase(id, old);
+  Connect(a, b);
+  const auto begin = std::chrono::steady_clock::now();
+  b.swarm->Want(id);
+  ASSERT_TRUE(b.objects->WaitFor(id));
+  std::cout
+      << "64 KiB of 128 MiB: "
+      << std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count()
+      << " ms\n";
+  EXPECT_TRUE(b.objects->Bytes(id) == bytes);
+  EXPECT_TRUE(b.WaitUntil([](const SwarmStatus& status) {
+    return status.peers.size() == 1 && status.peers[0].received_bytes > 64 * 1024;
+  }));
+  EXPECT_LT(Received(b), kMiB);
+}
+
+}  // namespace
+}  // namespace btfc::torrent
