@@ -84,7 +84,7 @@ void Alarm::Run() {
       if (stopping_) return;
       if (!due_.empty()) {
         const auto left = std::max(due_.begin()->first - Clock::now(), Clock::duration::zero());
-        timeout = ToTimespec(std::chrono::nanoseconds(left).count());
+        timeout = TimespecOf(std::chrono::nanoseconds(left).count());
         timeout_ms = 0;
       }
     }

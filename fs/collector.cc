@@ -179,7 +179,7 @@ bool Collector::Collect(const index::ContentId& id) {
   WithdrawAndWait(id);
   bool kept = true;
   {
-    const std::lock_guard lock(objects_.NameLock(id));
+    const std::lock_guard lock(store_.NameLock(id));
     if (objects_.Others(id, nullptr) == 0 && catalogue_.SetPresent(id, false)) {
       // Asked after the row changed: a version that came meanwhile had seen the object here.
       const auto users = catalogue_.Users(id, std::nullopt);

@@ -31,6 +31,8 @@ class Fd {
 
   int get() const { return fd_; }
   explicit operator bool() const { return fd_ >= 0; }
+  // The caller closes it.
+  int Release() { return std::exchange(fd_, -1); }
   void Reset() {
     if (fd_ >= 0) ::close(fd_);
     fd_ = -1;
@@ -62,7 +64,7 @@ inline std::int64_t ToNs(const timespec& time) {
   return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
-inline timespec ToTimespec(std::int64_t ns) {
+inline timespec TimespecOf(std::int64_t ns) {
   // The nanoseconds of a time before the epoch count up from the second before it.
   auto seconds = ns / 1'000'000'000;
   auto rest = ns % 1'000'000'000;

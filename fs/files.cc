@@ -340,8 +340,8 @@ Result<bool> Files::Impl::SetTimes(index::Ino ino, std::optional<std::int64_t> a
   if (state->dropped || !state->file || (!state->Dirty() && !state->orphan)) return false;
   BOOST_OUTCOME_TRYA(before, StatOf(state->file->get()));
   const timespec keep{0, UTIME_OMIT};
-  const timespec times[2] = {atime_ns ? ToTimespec(*atime_ns) : keep,
-                             mtime_ns ? ToTimespec(*mtime_ns) : keep};
+  const timespec times[2] = {atime_ns ? TimespecOf(*atime_ns) : keep,
+                             mtime_ns ? TimespecOf(*mtime_ns) : keep};
   if (::futimens(state->file->get(), times) != 0) return LastError();
   if (mtime_ns && *mtime_ns != ToNs(before.st_mtim)) state->times_set = true;
   return true;

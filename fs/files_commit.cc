@@ -227,7 +227,7 @@ Result<std::unique_ptr<ObjectUse>> Files::Impl::PublishObject(FileState& state,
                                                               const index::NewVersion& version) {
   std::unique_ptr<ObjectUse> own;
   {
-    const std::lock_guard lock(objects_.NameLock(version.id));
+    const std::lock_guard lock(store_.NameLock(version.id));
     BOOST_OUTCOME_TRYA(ours, store_.Link(store_.WorkPath(state.ino), version.id));
     if (ours) own = objects_.Opened(version.id, state.file);
     BOOST_OUTCOME_TRYV(catalogue_.Commit(state.ino, version, false));
@@ -239,7 +239,7 @@ Result<std::unique_ptr<ObjectUse>> Files::Impl::PublishObject(FileState& state,
 Result<std::unique_ptr<ObjectUse>> Files::Impl::ReturnObject(FileState& state,
                                                              const index::ContentId& id) {
   std::unique_ptr<ObjectUse> own;
-  const std::lock_guard lock(objects_.NameLock(id));
+  const std::lock_guard lock(store_.NameLock(id));
   BOOST_OUTCOME_TRYA(ours, store_.Link(store_.WorkPath(state.ino), id));
   if (ours) own = objects_.Opened(id, state.file);
   BOOST_OUTCOME_TRYV(catalogue_.SetPresent(id, true));

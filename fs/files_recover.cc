@@ -175,7 +175,7 @@ void Files::Impl::VerifyCommitted(const index::ContentId& id) {
   if (!fd || abandon_) return;
   const auto hashed = index::HashFile(fd.value().get(), [this] { return abandon_.load(); });
   if (!hashed || hashed.value().id == id) return;
-  const std::lock_guard lock(objects_.NameLock(id));
+  const std::lock_guard lock(store_.NameLock(id));
   struct stat now {};
   const auto hashed_file = StatOf(fd.value().get());
   if (!hashed_file || ::lstat(path.c_str(), &now) != 0 ||
@@ -266,7 +266,7 @@ void Files::Impl::RecoverPresence() {
     if (!missing || missing.value().empty()) break;
     for (const auto& id : missing.value()) {
       if (abandon_) return;
-      const std::lock_guard lock(objects_.NameLock(id));
+      const std::lock_guard lock(store_.NameLock(id));
       if (store_.Has(id)) catalogue_.SetPresent(id, true).has_value();
     }
     after = missing.value().back();

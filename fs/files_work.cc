@@ -26,7 +26,7 @@ std::int64_t NowNs() {
 }
 
 Result<void> SetMtime(int fd, std::int64_t mtime_ns) {
-  const timespec times[2] = {timespec{0, UTIME_OMIT}, ToTimespec(mtime_ns)};
+  const timespec times[2] = {timespec{0, UTIME_OMIT}, TimespecOf(mtime_ns)};
   if (::futimens(fd, times) != 0) return LastError();
   return Ok();
 }
@@ -268,7 +268,7 @@ Result<void> Files::Impl::CopyToWork(const FileState& state, const Conversion& p
 // Sets plan.keep, and does nothing, if somebody needs the object after all.
 Result<void> Files::Impl::TakeObject(const FileState& state, Conversion& plan) {
   const auto id = plan.object->id();
-  const std::lock_guard lock(objects_.NameLock(id));
+  const std::lock_guard lock(store_.NameLock(id));
   BOOST_OUTCOME_TRYV(catalogue_.SetPresent(id, false));
   const auto users = catalogue_.Users(id, state.ino);
   if (!users || users.value() > 0 || objects_.Others(id, plan.object.get()) > 0) {
@@ -298,7 +298,7 @@ Result<void> Files::Impl::ExchangeObject(const FileState& state, Conversion& pla
   BOOST_OUTCOME_TRYV(CopyToWork(state, plan, true));
   const auto path = store_.NewWorkPath(state.ino);
   BOOST_OUTCOME_TRYA(copy, OpenFile(path, O_RDONLY));
-  const std::lock_guard lock(objects_.NameLock(id));
+  const std::lock_guard lock(store_.NameLock(id));
   BOOST_OUTCOME_TRYV(store_.Exchange(path, id));
   objects_.Replace(id, std::move(copy));
   plan.object.reset();

@@ -1,15 +1,425 @@
 #include "fs/import.h"
 
-#include <cerrno>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "fs/clone.h"
+#include "fs/import_source.h"
+#include "index/conflict_names.h"
+#include "index/merkle.h"
 
 namespace btfc::fs {
+namespace {
 
-// Until the walk is here, an import says so and changes nothing.
-Result<ImportProgress> Import(int, index::Catalogue&, ObjectStore&, const ImportOptions&,
-                              const std::function<void(const ImportProgress&)>&,
-                              const std::function<bool()>&,
-                              const std::function<void(const std::vector<index::Change>&)>&) {
-  return Errno(ENOTSUP);
+using index::Ino;
+using index::Kind;
+
+constexpr std::size_t kStagedFilesMax = 300;
+constexpr std::uint64_t kStagedBytesMax = std::uint64_t{512} << 20U;
+constexpr unsigned kDepthMax = 1000;  // folders; each holds a descriptor
+
+// Nothing that comes later would fare better.
+bool EndsImport(const std::error_code& error) {
+  return error == Error::kCancelled || error == Error::kStorage || error == Errno(ENOSPC) ||
+         error == Errno(EDQUOT) || error == Errno(EROFS) || error == Errno(EMFILE);
+}
+
+class Importer {
+ public:
+  Importer(index::Catalogue& catalogue, ObjectStore& store, const ImportOptions& options,
+           const std::function<void(const ImportProgress&)>& progress,
+           const std::function<bool()>& cancelled,
+           const std::function<void(const std::vector<index::Change>&)>& changed)
+      : catalogue_(catalogue),
+        store_(store),
+        options_(options),
+        progress_(progress),
+        cancelled_(cancelled),
+        changed_(changed),
+        owners_(options.owner, options.mounter) {}
+
+  Result<ImportProgress> Run(int folder);
+
+ private:
+  // A file whose bytes are read, and safe in a file of ours if they are many.
+  struct Staged {
+    Ino parent = 0;
+    FoundFile found;  // without its descriptor
+    index::NewVersion version;
+    std::filesystem::path file;  // empty: inline
+  };
+
+  Result<void> Walk(int folder, Ino parent, unsigned depth);
+  Result<void> TakeOne(int folder, Ino parent, const std::string& name, unsigned depth);
+  Result<void> TakeFolder(FoundFile found, Ino parent, unsigned depth);
+  Result<void> TakeOther(const FoundFile& found, Ino parent);
+  Result<void> TakeFile(FoundFile found, Ino parent);
+  Result<bool> TakeHardLink(const FoundFile& found, Ino parent);
+  Result<void> Stage(Staged& staged);
+  Result<std::filesystem::path> CopyForStore(const FoundFile& found);
+  Result<std::filesystem::path> LinkForStore(const FoundFile& found);
+  Result<void> Flush();
+  Result<void> CommitSmall();
+  Result<void> CommitObject(const Staged& staged);
+  Result<void> Commit(const Staged& staged);
+  Result<bool> SameFile(const index::Node& node, const FoundFile& found,
+                        const std::optional<index::ContentId>& id);
+  // A name that is free, or the inode that is what was found.
+  struct Place {
+    std::string name;
+    Ino there = 0;
+  };
+  Result<Place> ChoosePlace(Ino parent, const FoundFile& found,
+                            const std::optional<index::ContentId>& id);
+  Result<index::Node> Make(Ino parent, const std::string& name, const FoundFile& found);
+  std::string HostName();
+  void Failed(const std::string& name, const std::error_code& why);
+  void Appeared(Ino parent, const std::string& name);
+
+  index::Catalogue& catalogue_;
+  ObjectStore& store_;
+  const ImportOptions& options_;
+  const std::function<void(const ImportProgress&)>& progress_;
+  const std::function<bool()>& cancelled_;
+  const std::function<void(const std::vector<index::Change>&)>& changed_;
+  OwnerMap owners_;
+
+  dev_t device_ = 0;
+  ImportProgress done_;
+  std::error_code first_failure_;
+  std::vector<Staged> staged_;
+  std::uint64_t staged_bytes_ = 0;
+  std::uint64_t next_file_ = 1;
+  std::map<ino_t, Ino> hard_links_;
+  std::vector<std::pair<Ino, std::int64_t>> folder_times_;
+  std::vector<index::Change> changes_;
+  std::string host_name_;
+};
+
+Result<ImportProgress> Importer::Run(int folder) {
+  BOOST_OUTCOME_TRYA(st, StatOf(folder));
+  device_ = st.st_dev;
+  auto walked = Walk(folder, index::kRootIno, 0);
+  // What was read is taken in, whatever came after it.
+  const auto flushed = Flush();
+  for (const auto& staged : staged_) {
+    if (!staged.file.empty()) ::unlink(staged.file.c_str());
+  }
+  if (walked && !flushed) walked = flushed.error();
+  if (walked) {
+    // Making the entries moved the folders' times.
+    index::Catalogue::Batch batch(catalogue_);
+    for (const auto& [ino, mtime_ns] : folder_times_) {
+      index::AttributeChange change;
+      change.mtime_ns = mtime_ns;
+      catalogue_.SetAttributes(ino, change).has_value();  // it may be gone again
+    }
+    BOOST_OUTCOME_TRYV(batch.Finish());
+  }
+  progress_(done_);
+  if (!walked) return walked.error();
+  if (first_failure_) return first_failure_;
+  return done_;
+}
+
+Result<void> Importer::Walk(int folder, Ino parent, unsigned depth) {
+  if (depth > kDepthMax) return Errno(ELOOP);
+  BOOST_OUTCOME_TRYA(names, NamesIn(folder));
+  for (const auto& name : names) {
+    if (cancelled_()) return Error::kCancelled;
+    const auto taken = TakeOne(folder, parent, name, depth);
+    if (!taken && EndsImport(taken.error())) return taken.error();
+    if (!taken) Failed(name, taken.error());
+    progress_(done_);
+  }
+  return Ok();
+}
+
+Result<void> Importer::TakeOne(int folder, Ino parent, const std::string& name, unsigned depth) {
+  auto looked = LookAt(folder, name, owners_, options_.owner == OwnerPolicy::kNumeric);
+  if (!looked) return looked.error() == Errno(ENOENT) ? Ok() : Result<void>(looked.error());
+  auto& found = looked.value();
+  if (found.stat.st_dev != device_) return Ok();
+  if (found.node.kind == Kind::kFolder) return TakeFolder(std::move(found), parent, depth);
+  if (found.stat.st_nlink > 1) {
+    BOOST_OUTCOME_TRYA(linked, TakeHardLink(found, parent));
+    if (linked) return Ok();
+  }
+  if (found.node.kind == Kind::kFile) return TakeFile(std::move(found), parent);
+  return TakeOther(found, parent);
+}
+
+Result<void> Importer::TakeFolder(FoundFile found, Ino parent, unsigned depth) {
+  Ino ino = 0;
+  const auto node = catalogue_.Lookup(parent, found.name);
+  if (node && node.value().kind == Kind::kFolder) {
+    ino = node.value().ino;  // folders merge
+  } else {
+    BOOST_OUTCOME_TRYA(place, ChoosePlace(parent, found, std::nullopt));
+    ino = place.there;
+    if (ino == 0) {
+      BOOST_OUTCOME_TRYA(made, Make(parent, place.name, found));
+      ino = made.ino;
+      folder_times_.emplace_back(ino, ToNs(found.stat.st_mtim));
+      ++done_.files;
+    }
+  }
+  return Walk(found.fd.get(), ino, depth + 1);
+}
+
+Result<void> Importer::TakeOther(const FoundFile& found, Ino parent) {
+  BOOST_OUTCOME_TRYA(place, ChoosePlace(parent, found, std::nullopt));
+  if (place.there != 0) return Ok();
+  index::Catalogue::Batch batch(catalogue_);
+  BOOST_OUTCOME_TRYA(made, Make(parent, place.name, found));
+  index::AttributeChange change;
+  change.mtime_ns = ToNs(found.stat.st_mtim);
+  BOOST_OUTCOME_TRYV(catalogue_.SetAttributes(made.ino, change));
+  BOOST_OUTCOME_TRYV(batch.Finish());
+  if (found.stat.st_nlink > 1) hard_links_[found.stat.st_ino] = made.ino;
+  ++done_.files;
+  return Ok();
+}
+
+// Another name of a file that was taken in already.
+Result<bool> Importer::TakeHardLink(const FoundFile& found, Ino parent) {
+  const bool is_staged = std::any_of(staged_.begin(), staged_.end(), [&](const auto& staged) {
+    return staged.found.stat.st_ino == found.stat.st_ino;
+  });
+  if (is_staged) {
+    BOOST_OUTCOME_TRYV(Flush());
+  }
+  const auto known = hard_links_.find(found.stat.st_ino);
+  if (known == hard_links_.end()) return false;
+  const auto there = catalogue_.Lookup(parent, found.name);
+  if (there && there.value().ino == known->second) return true;
+  if (there) return false;  // something else: a file of its own, compared and perhaps beside it
+  const auto linked = catalogue_.Link(known->second, parent, found.name);
+  if (!linked) return linked.error();
+  Appeared(parent, found.name);
+  ++done_.files;
+  return true;
+}
+
+// --- files
+
+Result<void> Importer::TakeFile(FoundFile found, Ino parent) {
+  const auto there = catalogue_.Lookup(parent, found.name);
+  if (there) {
+    BOOST_OUTCOME_TRYA(same, SameFile(there.value(), found, std::nullopt));
+    if (same) {
+      if (found.stat.st_nlink > 1) hard_links_[found.stat.st_ino] = there.value().ino;
+      return Ok();
+    }
+  }
+  Staged staged;
+  staged.parent = parent;
+  staged.found = std::move(found);
+  auto done = Stage(staged);
+  if (!done) {
+    if (!staged.file.empty()) ::unlink(staged.file.c_str());
+    return done;
+  }
+  staged.found.fd.Reset();
+  staged_bytes_ += staged.version.id.size;
+  staged_.push_back(std::move(staged));
+  if (staged_.size() < kStagedFilesMax && staged_bytes_ < kStagedBytesMax) return Ok();
+  return Flush();
+}
+
+Result<void> Importer::Stage(Staged& staged) {
+  auto& found = staged.found;
+  staged.version.mtime_ns = ToNs(found.stat.st_mtim);
+  if (static_cast<std::uint64_t>(found.stat.st_size) <= index::kInlineMax) {
+    BOOST_OUTCOME_TRYA(bytes, ReadUpTo(found.fd.get(), 0, index::kInlineMax));
+    staged.version.id = index::ContentIdOf(bytes);
+    staged.version.inline_bytes = std::move(bytes);
+    return Ok();
+  }
+  // Into a file of our own first: what is hashed is then what is kept, whoever writes meanwhile.
+  auto file = options_.mode == ImportMode::kLink ? LinkForStore(found) : CopyForStore(found);
+  if (!file && options_.mode == ImportMode::kLink) file = CopyForStore(found);
+  if (!file) return file.error();
+  staged.file = file.value();
+  BOOST_OUTCOME_TRYA(fd, OpenFile(staged.file, O_RDONLY));
+  BOOST_OUTCOME_TRYA(hashed, index::HashFile(fd.get(), cancelled_));
+  BOOST_OUTCOME_TRYA(now, StatOf(found.fd.get()));
+  if (now.st_size != found.stat.st_size || ToNs(now.st_mtim) != ToNs(found.stat.st_mtim)) {
+    return Errno(EAGAIN);  // being written: taken in by the next import
+  }
+  staged.version.id = hashed.id;
+  return Ok();
+}
+
+Result<std::filesystem::path> Importer::CopyForStore(const FoundFile& found) {
+  const auto path = store_.ImportPath(next_file_++);
+  ::unlink(path.c_str());
+  BOOST_OUTCOME_TRYA(fd, OpenFile(path, O_CREAT | O_EXCL | O_RDWR, 0600));
+  const auto size = static_cast<std::uint64_t>(found.stat.st_size);
+  auto copied = CloneFile(found.fd.get(), fd.get(), size, cancelled_);
+  if (!copied) {
+    ::unlink(path.c_str());
+    return copied.error();
+  }
+  return path;
+}
+
+Result<std::filesystem::path> Importer::LinkForStore(const FoundFile& found) {
+  const auto path = store_.ImportPath(next_file_++);
+  ::unlink(path.c_str());
+  const auto source = "/proc/self/fd/" + std::to_string(found.fd.get());
+  if (::linkat(AT_FDCWD, source.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) != 0) {
+    return LastError();
+  }
+  return path;
+}
+
+// --- into the catalogue
+
+Result<void> Importer::Flush() {
+  const bool objects = std::any_of(staged_.begin(), staged_.end(),
+                                   [](const auto& staged) { return !staged.file.empty(); });
+  // The bytes are on the disk before a row says so.
+  if (objects && options_.mode == ImportMode::kCopy) {
+    BOOST_OUTCOME_TRYA(folder, OpenFile(store_.work_folder(), O_RDONLY | O_DIRECTORY));
+    if (::syncfs(folder.get()) != 0) return LastError();
+  }
+  auto flushed = CommitSmall();
+  for (const auto& staged : staged_) {
+    if (staged.file.empty()) continue;
+    if (flushed || !EndsImport(flushed.error())) {
+      flushed = CommitObject(staged);
+      if (!flushed) Failed(staged.found.name, flushed.error());
+    }
+    ::unlink(staged.file.c_str());
+  }
+  staged_.clear();
+  staged_bytes_ = 0;
+  if (!changes_.empty()) changed_(std::exchange(changes_, {}));
+  if (!flushed && EndsImport(flushed.error())) return flushed;
+  return Ok();
+}
+
+Result<void> Importer::CommitSmall() {
+  index::Catalogue::Batch batch(catalogue_);
+  for (const auto& staged : staged_) {
+    if (!staged.file.empty()) continue;
+    const auto committed = Commit(staged);
+    if (!committed) Failed(staged.found.name, committed.error());
+  }
+  return batch.Finish();
+}
+
+// One by one: the name of an object is locked until its row is there, and who holds such a lock
+// may have to wait for a batch.
+Result<void> Importer::CommitObject(const Staged& staged) {
+  const std::lock_guard lock(store_.NameLock(staged.version.id));
+  index::Catalogue::Batch batch(catalogue_);
+  auto linked = options_.mode == ImportMode::kLink ? store_.LinkAsIs(staged.file, staged.version.id)
+                                                   : store_.Link(staged.file, staged.version.id);
+  if (!linked) return linked.error();
+  BOOST_OUTCOME_TRYV(Commit(staged));
+  return batch.Finish();
+}
+
+Result<void> Importer::Commit(const Staged& staged) {
+  const auto& found = staged.found;
+  BOOST_OUTCOME_TRYA(place, ChoosePlace(staged.parent, found, staged.version.id));
+  Ino ino = place.there;
+  if (ino == 0) {
+    BOOST_OUTCOME_TRYA(made, Make(staged.parent, place.name, found));
+    ino = made.ino;
+    BOOST_OUTCOME_TRYA(committed, catalogue_.Commit(ino, staged.version, false));
+    ino = committed.ino;
+  }
+  if (found.stat.st_nlink > 1) hard_links_[found.stat.st_ino] = ino;
+  if (place.there != 0) return Ok();
+  ++done_.files;
+  done_.bytes += staged.version.id.size;
+  return Ok();
+}
+
+// Whether what the catalogue has under a name is the file that was found.
+Result<bool> Importer::SameFile(const index::Node& node, const FoundFile& found,
+                                const std::optional<index::ContentId>& id) {
+  if (node.kind != found.node.kind) return false;
+  if (node.kind == Kind::kSymlink) {
+    BOOST_OUTCOME_TRYA(target, catalogue_.Target(node.ino));
+    return target == found.node.target;
+  }
+  if (node.kind != Kind::kFile) return node.rdev == found.node.rdev;
+  if (node.content.state == index::Content::State::kNone) return false;
+  if (id) return node.content.id == *id;
+  if (node.content.id.size != static_cast<std::uint64_t>(found.stat.st_size)) return false;
+  // An import that was interrupted has written exactly this time.
+  if (node.mtime_ns == ToNs(found.stat.st_mtim)) return true;
+  BOOST_OUTCOME_TRYA(hashed, index::HashFile(found.fd.get(), cancelled_));
+  return hashed.id == node.content.id;
+}
+
+// Its own name, or, if that is something else's, the one of a conflict.
+Result<Importer::Place> Importer::ChoosePlace(Ino parent, const FoundFile& found,
+                                              const std::optional<index::ContentId>& id) {
+  const std::string mark = index::ToHex(id ? *id : index::ContentIdOf(found.node.target));
+  const auto beside =
+      index::ConflictName(found.name, HostName(), ToNs(found.stat.st_mtim), mark.substr(0, 6));
+  for (const auto& name : {found.name, beside}) {
+    const auto there = catalogue_.Lookup(parent, name);
+    if (!there && there.error() == Errno(ENOENT)) return Place{name, 0};
+    if (!there) return there.error();
+    BOOST_OUTCOME_TRYA(same, SameFile(there.value(), found, id));
+    if (same) return Place{name, there.value().ino};
+  }
+  return Errno(EEXIST);
+}
+
+Result<index::Node> Importer::Make(Ino parent, const std::string& name, const FoundFile& found) {
+  BOOST_OUTCOME_TRYA(made, catalogue_.Make(parent, name, found.node));
+  for (const auto& [key, value] : found.xattrs) {
+    BOOST_OUTCOME_TRYV(catalogue_.SetXattr(made.ino, key, value, 0));
+  }
+  Appeared(parent, name);
+  return made;
+}
+
+std::string Importer::HostName() {
+  if (host_name_.empty()) {
+    const auto devices = catalogue_.Devices();
+    for (const auto& device : devices ? devices.value() : std::vector<index::DeviceInfo>()) {
+      if (device.self) host_name_ = device.name;
+    }
+  }
+  return host_name_;
+}
+
+void Importer::Failed(const std::string& name, const std::error_code& why) {
+  spdlog::warn("cannot import {}: {}", name, why.message());
+  if (!first_failure_) first_failure_ = why;
+}
+
+void Importer::Appeared(Ino parent, const std::string& name) {
+  index::Change change;
+  change.what = index::Change::What::kEntry;
+  change.parent = parent;
+  change.name = name;
+  changes_.push_back(std::move(change));
+}
+
+}  // namespace
+
+Result<ImportProgress> Import(
+    int folder, index::Catalogue& catalogue, ObjectStore& store, const ImportOptions& options,
+    const std::function<void(const ImportProgress&)>& progress,
+    const std::function<bool()>& cancelled,
+    const std::function<void(const std::vector<index::Change>&)>& changed) {
+  return Importer(catalogue, store, options, progress, cancelled, changed).Run(folder);
 }
 
 }  // namespace btfc::fs

@@ -1,11 +1,14 @@
 // Taking a folder's files into the cluster.
 #pragma once
 
+#include <unistd.h>
+
 #include <cstdint>
 #include <functional>
 #include <vector>
 
 #include "fs/object_store.h"
+#include "fs/owner_map.h"
 #include "index/catalogue.h"
 
 namespace btfc::fs {
@@ -17,6 +20,8 @@ enum class ImportMode : std::uint8_t {
 
 struct ImportOptions {
   ImportMode mode = ImportMode::kCopy;
+  OwnerPolicy owner = OwnerPolicy::kMap;  // kNumeric: security.* and trusted.* xattrs, too
+  OwnerMap::Ids mounter{::getuid(), ::getgid()};
 };
 
 struct ImportProgress {

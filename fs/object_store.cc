@@ -111,6 +111,10 @@ std::optional<index::ContentId> ObjectStore::ParseObjectName(std::string_view na
   return id;
 }
 
+std::filesystem::path ObjectStore::ImportPath(std::uint64_t number) const {
+  return work_ / ("import-" + std::to_string(number) + ".new");
+}
+
 std::filesystem::path ObjectStore::NewWorkPath(index::Ino ino) const {
   return work_ / (std::to_string(ino) + ".new");
 }
@@ -141,28 +145,33 @@ Result<void> ObjectStore::Adopt(const index::ContentId& id) {
 }
 
 Result<bool> ObjectStore::Link(const std::filesystem::path& working, const index::ContentId& id) {
+  BOOST_OUTCOME_TRYA(ours, LinkAsIs(working, id));
+  if (ours) {
+    BOOST_OUTCOME_TRYV(ChangeMode(working, kObjectMode));
+  }
+  return ours;
+}
+
+Result<bool> ObjectStore::LinkAsIs(const std::filesystem::path& working,
+                                   const index::ContentId& id) {
   const auto to = ObjectPath(id);
   const auto linked = WithFanOut(to, [&] { return ::link(working.c_str(), to.c_str()); });
-  if (!linked && linked.error() == Errno(EEXIST)) {
-    struct stat ours {};
-    struct stat theirs {};
-    if (::lstat(working.c_str(), &ours) != 0 || ::lstat(to.c_str(), &theirs) != 0) {
-      return LastError();
-    }
-    if (ours.st_ino == theirs.st_ino) {
-      BOOST_OUTCOME_TRYV(ChangeMode(to, kObjectMode));
-      return true;
-    }
-    if (static_cast<std::uint64_t>(theirs.st_size) == id.size) return false;
-    // A damaged object under this name: these bytes are the right ones. Never without the name.
-    const auto spare = working.string() + ".new";
-    ::unlink(spare.c_str());
-    if (::link(working.c_str(), spare.c_str()) != 0) return LastError();
-    if (::rename(spare.c_str(), to.c_str()) != 0) return LastError();
-  } else if (!linked) {
-    return linked.error();
+  if (linked) return true;
+  if (linked.error() != Errno(EEXIST)) return linked.error();
+  struct stat ours {};
+  struct stat theirs {};
+  if (::lstat(working.c_str(), &ours) != 0 || ::lstat(to.c_str(), &theirs) != 0) {
+    return LastError();
   }
-  BOOST_OUTCOME_TRYV(ChangeMode(to, kObjectMode));
+  if (ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev) return true;
+  if (S_ISREG(theirs.st_mode) && static_cast<std::uint64_t>(theirs.st_size) == id.size) {
+    return false;
+  }
+  // A damaged object under this name: these bytes are the right ones. Never without the name.
+  const auto spare = working.string() + ".new";
+  ::unlink(spare.c_str());
+  if (::link(working.c_str(), spare.c_str()) != 0) return LastError();
+  if (::rename(spare.c_str(), to.c_str()) != 0) return LastError();
   return true;
 }
 

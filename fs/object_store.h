@@ -1,8 +1,10 @@
 // The object store: immutable contents as plain files, and files being written.
 #pragma once
 
+#include <array>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string_view>
 
@@ -33,6 +35,15 @@ class ObjectStore {
   // The content that a name in objects/ stands for.
   static std::optional<index::ContentId> ParseObjectName(std::string_view name);
 
+  // A file in the making that an import fills.
+  std::filesystem::path ImportPath(std::uint64_t number) const;
+
+  // Held while an object's file gets or loses its name, together with what the catalogue says of
+  // it. Taken before the catalogue's own locks; never two at once, and never within a batch.
+  std::mutex& NameLock(const index::ContentId& id) {
+    return name_locks_[id.root[0] % name_locks_.size()];
+  }
+
   // Whether a copy within the store costs nothing (the filesystem shares extents).
   bool reflinks() const { return reflinks_; }
 
@@ -44,6 +55,8 @@ class ObjectStore {
   // A second name in objects/ for a working file whose bytes hash to `id`, mode 0400. False if the
   // object was there already, as another file.
   Result<bool> Link(const std::filesystem::path& working, const index::ContentId& id);
+  // The same, but the file keeps its mode: it has a name outside the store (import=link).
+  Result<bool> LinkAsIs(const std::filesystem::path& working, const index::ContentId& id);
   // objects/ -> `working`, mode 0600: the object's file is about to be changed. Replaces a file of
   // that name.
   Result<void> Take(const index::ContentId& id, const std::filesystem::path& working);
@@ -59,6 +72,7 @@ class ObjectStore {
 
   std::filesystem::path objects_, partial_, work_, lost_;
   bool reflinks_ = false;
+  std::array<std::mutex, 64> name_locks_;
 };
 
 }  // namespace btfc::fs

@@ -34,7 +34,7 @@ void ObjectUse::Unclaim() {
 }
 
 Result<std::unique_ptr<ObjectUse>> ObjectTable::Acquire(const index::ContentId& id) {
-  const std::lock_guard name_lock(NameLock(id));
+  const std::lock_guard name_lock(store_.NameLock(id));
   {
     const std::lock_guard lock(mutex_);
     if (const auto open = open_.find(id); open != open_.end()) {

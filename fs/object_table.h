@@ -1,7 +1,6 @@
 // Which objects are open here, by how many inodes, and which inode's opens pass through to one.
 #pragma once
 
-#include <array>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -39,7 +38,7 @@ class ObjectUse {
 // All calls from any thread.
 class ObjectTable {
  public:
-  explicit ObjectTable(const ObjectStore& store) : store_(store) {}
+  explicit ObjectTable(ObjectStore& store) : store_(store) {}
 
   // ENOENT if the store does not have the object whole.
   Result<std::unique_ptr<ObjectUse>> Acquire(const index::ContentId& id);
@@ -51,12 +50,6 @@ class ObjectTable {
   // The object has another file now.
   void Replace(const index::ContentId& id, Fd fd);
 
-  // Held while an object's file gets or loses its name, together with what the catalogue says
-  // of it. No other lock of fs is taken under it, except the table's own.
-  std::mutex& NameLock(const index::ContentId& id) {
-    return name_locks_[id.root[0] % name_locks_.size()];
-  }
-
  private:
   friend class ObjectUse;
   struct Open {
@@ -65,8 +58,7 @@ class ObjectTable {
     const ObjectUse* claimer = nullptr;
   };
 
-  const ObjectStore& store_;
-  std::array<std::mutex, 64> name_locks_;
+  ObjectStore& store_;
   mutable std::mutex mutex_;
   std::map<index::ContentId, Open> open_;
 };
