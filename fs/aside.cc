@@ -6,7 +6,7 @@
 
 namespace btfc::fs {
 
-Aside::~Aside() {
+void Aside::Stop() {
   std::vector<std::thread> threads;
   {
     const std::lock_guard lock(mutex_);
@@ -18,7 +18,11 @@ Aside::~Aside() {
 }
 
 void Aside::Run(std::function<void()> task) {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
+  if (stopping_) {
+    lock.unlock();
+    return task();
+  }
   tasks_.push_back(std::move(task));
   if (idle_ < tasks_.size() && threads_.size() < threads_max_) {
     threads_.emplace_back([this] { Work(); });

@@ -11,15 +11,18 @@
 namespace btfc::fs {
 
 // Runs tasks in the order they came, several at once. Starts a thread when all are busy, up to
-// the limit. The destructor finishes what was queued. All calls from any thread.
+// the limit. All calls from any thread.
 class Aside {
  public:
   explicit Aside(std::size_t threads_max) : threads_max_(threads_max) {}
-  ~Aside();
+  ~Aside() { Stop(); }
   Aside(const Aside&) = delete;
   Aside& operator=(const Aside&) = delete;
 
+  // After Stop it runs at once, on the calling thread.
   void Run(std::function<void()> task);
+  // Finishes what was queued and ends the threads.
+  void Stop();
 
  private:
   void Work();

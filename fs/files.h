@@ -25,6 +25,9 @@ class Backing {
   virtual ~Backing() = default;
   virtual Result<int> Register(int fd) = 0;  // fd opened O_RDONLY; answers the backing id
   virtual void Unregister(int backing_id) = 0;
+  // A mapping may have written to the file after its last writer closed it: its times moved and
+  // the kernel does not know. Any thread, no lock held.
+  virtual void TimesMoved(index::Ino /*ino*/) {}
 };
 
 using Handle = std::uint64_t;

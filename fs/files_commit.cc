@@ -65,6 +65,11 @@ void Files::Impl::TryLease(const State& state, Later& later) {
   if (state->base.passthrough && !Quiet(state->file->get())) return LeaseRefused(state);
   const auto st = StatOf(state->file->get());
   if (!st) return CommitFailed(state, st.error(), later);
+  if (state->lease_tries > 0) {
+    later.Add([backing = backing_.load(), ino = state->ino] {
+      if (backing != nullptr) backing->TimesMoved(ino);
+    });
+  }
   state->phase = Phase::kHashing;
   const auto epoch = ++state->hash_epoch;
   const auto size = static_cast<std::uint64_t>(st.value().st_size);

@@ -21,12 +21,14 @@ Filesystem::Filesystem(index::Catalogue& catalogue, Files& files, const MountOpt
       files_(files),
       read_only_(options.read_only),
       cache_(options.cache),
+      folder_rules_(catalogue),
       owners_(options.owner, {::getuid(), ::getgid()}),
       aside_(kAsideThreads) {
   nodes_.Reference(index::kRootIno);  // the kernel holds it without having looked it up
 }
 
-void Filesystem::Agreed(const InitShim& shim, int device) {
+void Filesystem::Agreed(const InitShim& shim, int device, bool passthrough) {
+  passthrough_ = passthrough;
   setxattr_extended_ = (shim.flags() & kInitSetxattrExt) != 0;
   invalidator_.Start(device);
 }
@@ -97,12 +99,21 @@ void Filesystem::Forget(NodeId node, std::uint64_t count) {
 }
 
 void Filesystem::Unmounted() {
+  aside_.Stop();
   for (const index::Ino ino : nodes_.Clear()) Drop(ino);
 }
 
 void Filesystem::Interrupted(fuse_req_t request, void* ticket) {
   Session::User<Filesystem>(request)->files_.Cancel(
       reinterpret_cast<Files::Ticket>(ticket));  // NOLINT: it is a number
+}
+
+void Filesystem::TimesMoved(index::Ino ino) {
+  const NodeId node = nodes_.Current(ino);
+  if (nodes_.Knows(node)) {
+    invalidator_.Queue({{Invalidator::Notice::What::kAttributes, node, {}}},
+                       Invalidator::Repeat::kNo);
+  }
 }
 
 void Filesystem::NoticeContent(index::Ino ino, std::vector<Invalidator::Notice>* notices) {
@@ -131,6 +142,7 @@ void Filesystem::NoticeNameless(index::Ino ino) {
 void Filesystem::Changed(const std::vector<index::Change>& changes) {
   using What = Invalidator::Notice::What;
   ++privilege_epoch_;
+  folder_rules_.Changed();
   std::vector<Invalidator::Notice> notices;
   std::unordered_set<NodeId> folders;
   std::unordered_set<index::Ino> inodes;

@@ -12,6 +12,7 @@
 
 #include "fs/aside.h"
 #include "fs/files.h"
+#include "fs/folder_rules.h"
 #include "fs/invalidator.h"
 #include "fs/mount.h"
 #include "fs/node_table.h"
@@ -82,9 +83,11 @@ class Filesystem {
   void RemoveXattr(Request request, NodeId node, const char* name);
 
   // Around the session. INIT was answered: no request comes before.
-  void Agreed(const InitShim& shim, int device);
+  void Agreed(const InitShim& shim, int device, bool passthrough);
   void StopNotifying() { invalidator_.Stop(); }
   void Changed(const std::vector<index::Change>& changes);
+  // A file's attributes moved without the kernel's knowing.
+  void TimesMoved(index::Ino ino);
   // The kernel has gone: what it held is dropped.
   void Unmounted();
 
@@ -129,6 +132,10 @@ class Filesystem {
   // After an operation took a name from an inode.
   void NameRemoved(const index::Removed& removed);
   void Drop(index::Ino ino);
+  // A file got this mode: writers have to ask again whether there is something to strip.
+  void NotePrivileges(std::uint32_t mode) {
+    if ((mode & (S_ISUID | S_ISGID)) != 0) ++privilege_epoch_;
+  }
   void NoticeContent(index::Ino ino, std::vector<Invalidator::Notice>* notices);
   void NoticeNameless(index::Ino ino);
 
@@ -138,7 +145,10 @@ class Filesystem {
   Files& files_;
   const bool read_only_;
   const std::filesystem::path cache_;
-  bool setxattr_extended_ = false;  // the kernel sends the long form; constant after Agreed
+  // Constant after Agreed.
+  bool setxattr_extended_ = false;  // the kernel sends the long form
+  bool passthrough_ = false;
+  FolderRules folder_rules_;
   OwnerMap owners_;
   NodeTable nodes_;
   OpenFiles open_files_;

@@ -52,11 +52,12 @@ void InvalidateInode(int device, NodeId node, std::int64_t offset) {
 
 }  // namespace
 
-void Invalidator::Queue(std::vector<Notice> notices) {
+void Invalidator::Queue(std::vector<Notice> notices, Repeat repeat) {
   if (notices.empty()) return;
   const std::lock_guard lock(mutex_);
   if (stopping_) return;
-  for (const Notice& notice : notices) {
+  for (Notice& notice : notices) {
+    notice.repeated = repeat == Repeat::kYes;
     if (notice.what == Notice::What::kContent) ++waiting_[notice.node].notices;
   }
   if (queue_.empty()) {
@@ -109,8 +110,9 @@ void Invalidator::Work() {
       lock.unlock();
       Send(notices, false);
       Sent(notices);
+      std::erase_if(notices, [](const Notice& notice) { return !notice.repeated; });
       lock.lock();
-      again_.push_back({Clock::now() + kAgain, std::move(notices)});
+      if (!notices.empty()) again_.push_back({Clock::now() + kAgain, std::move(notices)});
     } else if (!again_.empty() && again_.front().due <= Clock::now()) {
       const std::vector<Notice> notices = std::move(again_.front().notices);
       again_.pop_front();

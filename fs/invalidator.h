@@ -19,9 +19,9 @@ namespace btfc::fs {
 // One thread of its own sends the notices: the kernel may make them wait for an operation that
 // one of our workers is to answer.
 //
-// Every notice is sent twice, the second time a while later. An answer that was computed before
-// the change may reach the kernel's caches after the first notice, for as long as the process
-// that asked is not scheduled.
+// A notice of what other hosts changed is sent twice, the second time a while later. An answer that
+// was computed before the change may reach the kernel's caches after the first notice, for as long
+// as the process that asked is not scheduled.
 class Invalidator {
  public:
   struct Notice {
@@ -34,6 +34,7 @@ class Invalidator {
     What what = What::kEntry;
     NodeId node = 0;
     std::string name;
+    bool repeated = true;  // set by Queue
   };
 
   Invalidator() = default;
@@ -42,7 +43,8 @@ class Invalidator {
   Invalidator& operator=(const Invalidator&) = delete;
 
   // Queues; returns at once. Before Start the notices wait. Any thread.
-  void Queue(std::vector<Notice> notices);
+  enum class Repeat : std::uint8_t { kNo, kYes };
+  void Queue(std::vector<Notice> notices, Repeat repeat = Repeat::kYes);
   // False if no kContent notice of this node waits to be sent for the first time. Else `then` is
   // called when it was sent, on the invalidator's thread.
   bool WhenSent(NodeId node, std::function<void()> then);

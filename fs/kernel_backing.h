@@ -2,6 +2,8 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
+#include <utility>
 
 #include "fs/files.h"
 
@@ -10,9 +12,11 @@ namespace btfc::fs {
 // Backing ids of one /dev/fuse descriptor, which must outlive this. All calls from any thread.
 class KernelBacking : public Backing {
  public:
-  explicit KernelBacking(int device) : device_(device) {}
+  KernelBacking(int device, std::function<void(index::Ino)> times_moved)
+      : device_(device), times_moved_(std::move(times_moved)) {}
   Result<int> Register(int fd) override;
   void Unregister(int backing_id) override;
+  void TimesMoved(index::Ino ino) override { times_moved_(ino); }
 
   // Whether files in `folder` can back others: tries it with a nameless file. Not without
   // CAP_SYS_ADMIN (EPERM), nor on a stacked filesystem (ELOOP).
@@ -20,6 +24,7 @@ class KernelBacking : public Backing {
 
  private:
   const int device_;
+  const std::function<void(index::Ino)> times_moved_;
 };
 
 }  // namespace btfc::fs

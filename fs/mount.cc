@@ -67,7 +67,7 @@ Result<void> Mount::Impl::Attach(std::string* why) {
   BOOST_OUTCOME_TRYV(session_->Handshake(why));
   ProbePassthrough();
   files_.SetBacking(passthrough_ ? backing_.get() : nullptr);
-  filesystem_.Agreed(session_->shim(), mount_point_->device());
+  filesystem_.Agreed(session_->shim(), mount_point_->device(), passthrough_);
   return Ok();
 }
 
@@ -76,7 +76,8 @@ void Mount::Impl::ProbePassthrough() {
     spdlog::info("this kernel has no FUSE passthrough: file contents go through the daemon");
     return;
   }
-  backing_ = std::make_unique<KernelBacking>(mount_point_->device());
+  backing_ = std::make_unique<KernelBacking>(
+      mount_point_->device(), [this](index::Ino ino) { filesystem_.TimesMoved(ino); });
   const auto probed = backing_->Probe(options_.cache);
   passthrough_ = probed.has_value();
   if (passthrough_) {

@@ -25,6 +25,7 @@ struct MountOptions {
   unsigned workers = 2;
 };
 
+// Destroy it after Files::Stop: until then requests wait in Files.
 class Mount {
  public:
   // Mounts; the kernel's requests are answered from Run on. `why` says a failure for a person.

@@ -106,7 +106,8 @@ void Filesystem::ApplyAttributes(Request request, NodeId node, index::Ino ino,
   if (applied && anything) {
     const auto changed = catalogue_.SetAttributes(ino, change);
     if (!changed) applied = changed.error();
-    ++privilege_epoch_;
+    if (change.mode) NotePrivileges(*change.mode);
+    if (inode.value().kind == index::Kind::kFolder) folder_rules_.Changed();
   }
   if (!applied) return request.Error(applied.error());
   ReplyAttributes(std::move(request), node, ino);

@@ -117,7 +117,7 @@ void Filesystem::Create(Request request, NodeId parent, const char* name, mode_t
     const bool stale = ToErrno(made.error()) == EEXIST && (info->flags & O_EXCL) == 0;
     return stale ? request.Error(ESTALE) : request.Error(made.error());
   }
-  ++privilege_epoch_;
+  NotePrivileges(made.value().mode);
   const auto opened = files_.Create(made.value().ino, info->flags);
   if (!opened) {
     const auto removed = catalogue_.Unlink(*folder, name);
@@ -193,6 +193,8 @@ void Filesystem::Flush(Request request, NodeId /*node*/, const fuse_file_info* i
 void Filesystem::Release(Request request, NodeId node, const fuse_file_info* info) {
   open_files_.Remove(node, info->fh);
   files_.Release(info->fh);
+  // It may have been mapped and written so, which moves the times past the kernel's copy of them.
+  if (passthrough_ && (info->flags & O_ACCMODE) == O_RDWR) TimesMoved(nodes_.InoOf(node));
   request.Done();
 }
 

@@ -12,7 +12,8 @@ namespace btfc::fs {
 // default ACL stands in for the umask.
 Result<index::NewNode> Filesystem::Inherit(const Request& request, index::Ino parent,
                                            index::Kind kind, mode_t mode) {
-  BTFC_TRY(folder, catalogue_.Get(parent));
+  BTFC_TRY(rules, folder_rules_.Of(parent));
+  const FolderRules::Rules& folder = *rules;
   index::NewNode node;
   node.kind = kind;
   node.mode = mode & 07777U;
@@ -24,15 +25,14 @@ Result<index::NewNode> Filesystem::Inherit(const Request& request, index::Ino pa
     if (kind == index::Kind::kFolder) node.mode |= S_ISGID;
   }
   if (kind == index::Kind::kSymlink) return node;
-  BTFC_TRY(inherited, catalogue_.AclDefault(parent));
-  if (inherited.empty()) {
+  if (folder.acl_default.empty()) {
     node.mode &= ~request.umask();
     return node;
   }
-  BTFC_TRY(acl, Acl::Parse(inherited));
+  BTFC_TRY(acl, Acl::Parse(folder.acl_default));
   node.mode = (node.mode & ~0777U) | acl.Inherit(node.mode & 0777U);
   if (!acl.EqualsMode()) node.acl_access = acl.Format();
-  if (kind == index::Kind::kFolder) node.acl_default = inherited;
+  if (kind == index::Kind::kFolder) node.acl_default = folder.acl_default;
   return node;
 }
 
@@ -48,7 +48,7 @@ void Filesystem::MakeNode(Request request, NodeId parent, const char* name, mode
   const std::uint64_t commits = files_.Commits();
   const auto made = catalogue_.Make(*folder, name, node.value());
   if (!made) return request.Error(made.error());
-  ++privilege_epoch_;
+  NotePrivileges(made.value().mode);
   if (kind.value() == index::Kind::kFile) {
     // Nobody may ever open it: a writer that closes at once gives it its first, empty content.
     const auto opened = files_.Create(made.value().ino, O_WRONLY);

@@ -65,7 +65,7 @@ void Filesystem::SetXattr(Request request, NodeId node, const char* name, const 
     set = SetAcl(*ino, key == kAccess, bytes, (extra_flags & kKillSetGroupId) != 0);
   } else if (Supported(key)) {
     set = catalogue_.SetXattr(*ino, key, bytes, flags);
-    ++privilege_epoch_;
+    if (key.starts_with("security.")) ++privilege_epoch_;
   } else {
     set = Errno(EOPNOTSUPP);
   }
@@ -96,7 +96,9 @@ Result<void> Filesystem::SetAcl(index::Ino ino, bool access, std::string_view va
     if (kill_set_group_id) *change.mode &= ~static_cast<std::uint32_t>(S_ISGID);
     change.acl_access = acl.EqualsMode() ? std::string() : acl.Format();
   }
-  BOOST_OUTCOME_TRYV(catalogue_.SetAttributes(ino, change));
+  const auto changed = catalogue_.SetAttributes(ino, change);
+  if (!changed) return changed.error();
+  if (inode.kind == index::Kind::kFolder) folder_rules_.Changed();
   return Ok();
 }
 

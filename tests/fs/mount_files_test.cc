@@ -86,6 +86,41 @@ TEST_P(MountFiles, AMappingSeesWhatIsWrittenAndTheOtherWayRound) {
       << "what was stored after the close is in the version too";
 }
 
+// Under passthrough the kernel does not see such writes; programs that compare times must.
+TEST_P(MountFiles, WritesThroughAMappingMoveTheTime) {
+  BTFC_NEED_MOUNT();
+  Mounted mounted("times", Options());
+  WriteWhole(mounted / "f", std::string(4096, 'a'));
+  const timespec old[2] = {{1000, 0}, {2000, 0}};
+  const auto mtime_s = [&] {
+    struct stat st {};
+    EXPECT_EQ(::stat((mounted / "f").c_str(), &st), 0);
+    return st.st_mtim.tv_sec;
+  };
+  for (const bool unmap_first : {true, false}) {
+    ASSERT_TRUE(mounted.WaitQuiet());
+    ASSERT_EQ(::utimensat(AT_FDCWD, (mounted / "f").c_str(), old, 0), 0);
+    ASSERT_EQ(mtime_s(), 2000);
+    const int fd = ::open((mounted / "f").c_str(), O_RDWR);
+    ASSERT_GE(fd, 0);
+    auto* map =
+        static_cast<char*>(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+    ASSERT_NE(map, MAP_FAILED);
+    ASSERT_EQ(mtime_s(), 2000);
+    if (unmap_first) {
+      map[0] = 'x';
+      ASSERT_EQ(::munmap(map, 4096), 0);
+      ASSERT_EQ(::close(fd), 0);
+    } else {
+      ASSERT_EQ(::close(fd), 0);
+      ASSERT_EQ(mtime_s(), 2000);
+      map[0] = 'y';
+      ASSERT_EQ(::munmap(map, 4096), 0);
+    }
+    EXPECT_TRUE(Eventually([&] { return mtime_s() > 2000; })) << "unmapped first: " << unmap_first;
+  }
+}
+
 TEST_P(MountFiles, ManyHandlesOfOneFileSeeTheSameBytes) {
   BTFC_NEED_MOUNT();
   Mounted mounted("handles", Options());
