@@ -5,9 +5,12 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "mounted.h"
 
@@ -162,6 +165,50 @@ TEST_P(MountRemote, AReaderKeepsItsVersionAndTheNextOpenGetsTheNewOne) {
   ::close(reader);
   EXPECT_EQ(::unlink((*mounted_ / "f").c_str()), 0);
   EXPECT_EQ(read_now("other-name"), "written here");
+}
+
+// An answer that was on its way when the change came must not stay in the kernel's caches.
+TEST_P(MountRemote, WhatIsLookedUpWhileItChangesIsRightInTheEnd) {
+  constexpr int kNames = 8;
+  const auto name = [](int i) { return "n" + std::to_string(i); };
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> lookers;
+  for (int i = 0; i < 2; ++i) {
+    lookers.emplace_back([&] {
+      struct stat st {};
+      while (!stop) {
+        for (int n = 0; n < kNames; ++n) ::lstat((*mounted_ / name(n)).c_str(), &st);
+      }
+    });
+  }
+  std::uint32_t mode = 0;
+  for (int round = 0; round < 150; ++round) {
+    mode = 0600 + static_cast<std::uint32_t>(round % 8);
+    for (int n = 0; n < kNames; ++n) {
+      const auto found = peer_->catalogue().Lookup(index::kRootIno, name(n));
+      if ((round + n) % 3 == 0 && found) {
+        ASSERT_TRUE(peer_->catalogue().RemoveFolder(index::kRootIno, name(n)));
+      } else if (found) {
+        index::AttributeChange change;
+        change.mode = mode;
+        ASSERT_TRUE(peer_->catalogue().SetAttributes(found.value().ino, change));
+      } else {
+        MakeAtPeer(name(n));
+      }
+    }
+    Send();
+  }
+  stop = true;
+  for (std::thread& looker : lookers) looker.join();
+  for (int n = 0; n < kNames; ++n) {
+    const auto found = mounted_->catalogue().Lookup(index::kRootIno, name(n));
+    EXPECT_TRUE(Eventually([&] {
+      struct stat st {};
+      const int result = ::lstat((*mounted_ / name(n)).c_str(), &st);
+      if (!found) return result < 0 && errno == ENOENT;
+      return result == 0 && (st.st_mode & 07777U) == found.value().mode;
+    })) << name(n);
+  }
 }
 
 TEST_P(MountRemote, WhatIsMountedInsideAFolderStays) {
