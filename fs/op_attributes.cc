@@ -132,6 +132,8 @@ Result<void> Filesystem::ApplyTimes(index::Ino ino, index::Kind kind, const stru
   if (!atime_ns && !mtime_ns) return Ok();
   if (kind == index::Kind::kFile) {
     BTFC_TRY(taken, files_.SetTimes(ino, atime_ns, mtime_ns));
+    // The working file has the time of the version to come; the other one is only the catalogue's.
+    change->atime_ns = atime_ns;
     if (taken) return Ok();
   }
   change->atime_ns = atime_ns;
