@@ -167,6 +167,27 @@ TEST_P(MountRemote, AReaderKeepsItsVersionAndTheNextOpenGetsTheNewOne) {
   EXPECT_EQ(read_now("other-name"), "written here");
 }
 
+TEST_P(MountRemote, AFileThatIsRemovedElsewhereLivesOnUnderItsReader) {
+  WriteWhole(*mounted_ / "f", "still readable");
+  Fetch();
+  const int reader = ::open((*mounted_ / "f").c_str(), O_RDONLY);
+  ASSERT_GE(reader, 0);
+  struct stat st {};
+  ASSERT_EQ(::fstat(reader, &st), 0);
+  EXPECT_EQ(st.st_nlink, 1U);
+  ASSERT_TRUE(peer_->catalogue().Unlink(index::kRootIno, "f"));
+  Send();
+  EXPECT_TRUE(Eventually([&] { return !Exists(*mounted_ / "f"); }));
+  EXPECT_TRUE(Eventually([&] { return ::fstat(reader, &st) == 0 && st.st_nlink == 0; }));
+  char buffer[32] = {};
+  EXPECT_EQ(::pread(reader, buffer, sizeof(buffer), 0), 14);
+  EXPECT_STREQ(buffer, "still readable");
+  WriteWhole(*mounted_ / "f", "another");
+  EXPECT_EQ(ReadWhole(*mounted_ / "f"), "another");
+  EXPECT_EQ(::pread(reader, buffer, sizeof(buffer), 0), 14);
+  ::close(reader);
+}
+
 // An answer that was on its way when the change came must not stay in the kernel's caches.
 TEST_P(MountRemote, WhatIsLookedUpWhileItChangesIsRightInTheEnd) {
   constexpr int kNames = 8;
