@@ -75,6 +75,7 @@ Result<void> Catalogue::Impl::Start() {
   writer_->Execute("PRAGMA synchronous = NORMAL");
   BOOST_OUTCOME_TRYA(keeper, WalKeeper::Start(options_.path, write_gate_));
   keeper_ = std::move(keeper);
+  reserve_ = std::make_unique<SpaceReserve>(options_.path);
   sqlite3_wal_hook(
       writer_->handle(),
       [](void* hook, sqlite3*, const char*, int pages) {
@@ -194,7 +195,8 @@ void Catalogue::Impl::Reload() {
   try {
     tables_->Reload();
   } catch (const StorageFailure& failure) {
-    spdlog::error("index: {}", failure.what());
+    // A full disk is said by each operation's errno; here it would fill the log, too.
+    if (failure.code() != Errno(ENOSPC)) spdlog::error("index: {}", failure.what());
   }
 }
 

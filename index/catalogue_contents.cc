@@ -118,7 +118,7 @@ Result<Node> Catalogue::Commit(Ino ino, const NewVersion& version, bool still_op
 }
 
 Result<void> Catalogue::AbandonWrite(Ino ino) {
-  return impl_->Write([&](Session& session) -> Result<void> {
+  return impl_->WriteToFree([&](Session& session) -> Result<void> {
     DropNote(session, ino);
     return Ok();
   });

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cerrno>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -12,6 +13,7 @@
 #include "index/devices.h"
 #include "index/reader.h"
 #include "index/session.h"
+#include "index/space_reserve.h"
 #include "index/sqlite.h"
 #include "index/tables.h"
 #include "index/wal_keeper.h"
@@ -31,6 +33,9 @@ class Catalogue::Impl {
   // thread's batch. Nothing is written if it fails; it may only fail before its first write.
   template <class Op>
   auto Write(Op&& op) -> decltype(op(std::declval<Session&>()));
+  // The same for what frees room sooner or later: on a full disk the reserve serves it.
+  template <class Op>
+  auto WriteToFree(const Op& op) -> decltype(op(std::declval<Session&>()));
   // Runs op(Reader&), which answers a Result.
   template <class Op>
   auto Read(Op&& op) -> decltype(op(std::declval<Reader&>()));
@@ -73,6 +78,7 @@ class Catalogue::Impl {
   DeviceTable devices_;
   std::unique_ptr<Tables> tables_;  // under write_gate_
   std::unique_ptr<WalKeeper> keeper_;
+  std::unique_ptr<SpaceReserve> reserve_;
 
   std::mutex write_gate_;
   // The batch: its thread holds write_gate_ all the while and alone touches these.
@@ -136,6 +142,16 @@ auto Catalogue::Impl::Write(Op&& op) -> decltype(op(std::declval<Session&>())) {
     }
     return failure.code();
   }
+}
+
+template <class Op>
+auto Catalogue::Impl::WriteToFree(const Op& op) -> decltype(op(std::declval<Session&>())) {
+  auto result = Write(op);
+  if (!result && ToErrno(result.error()) == ENOSPC && !InBatch() && reserve_->Release()) {
+    return Write(op);
+  }
+  if (result) reserve_->Restore();
+  return result;
 }
 
 template <class Op>

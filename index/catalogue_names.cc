@@ -149,7 +149,7 @@ Result<Node> Catalogue::Link(Ino ino, Ino parent, std::string_view name) {
 }
 
 Result<Removed> Catalogue::Unlink(Ino parent, std::string_view name) {
-  return impl_->Write([&](Session& session) -> Result<Removed> {
+  return impl_->WriteToFree([&](Session& session) -> Result<Removed> {
     BOOST_OUTCOME_TRYA(spot, SpotFor(session, parent, name));
     BOOST_OUTCOME_TRYA(link, ShownLink(session, spot));
     if (session.tables().Brief(link.ino).kind == Kind::kFolder) return Errno(EISDIR);
@@ -159,7 +159,7 @@ Result<Removed> Catalogue::Unlink(Ino parent, std::string_view name) {
 }
 
 Result<Removed> Catalogue::RemoveFolder(Ino parent, std::string_view name) {
-  return impl_->Write([&](Session& session) -> Result<Removed> {
+  return impl_->WriteToFree([&](Session& session) -> Result<Removed> {
     BOOST_OUTCOME_TRYA(spot, SpotFor(session, parent, name));
     BOOST_OUTCOME_TRYA(link, ShownLink(session, spot));
     if (session.tables().Brief(link.ino).kind != Kind::kFolder) return Errno(ENOTDIR);
@@ -171,7 +171,7 @@ Result<Removed> Catalogue::RemoveFolder(Ino parent, std::string_view name) {
 }
 
 Result<void> Catalogue::Forget(Ino ino) {
-  return impl_->Write([&](Session& session) -> Result<void> {
+  return impl_->WriteToFree([&](Session& session) -> Result<void> {
     auto find = session.tables().db().Prepare(
         "SELECT pending FROM inode WHERE ino = ? AND nlink = 0 AND live_links = 0");
     find << ino;

@@ -1,0 +1,32 @@
+#include "index/space_reserve.h"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+namespace btfc::index {
+
+SpaceReserve::SpaceReserve(const std::filesystem::path& database)
+    : file_(database.native() + "-reserve") {
+  Restore();
+}
+
+bool SpaceReserve::Release() {
+  if (!held_.exchange(false)) return false;
+  ::unlink(file_.c_str());
+  spdlog::warn("the disk of {} is full; its reserve serves deletions",
+               file_.parent_path().string());
+  return true;
+}
+
+void SpaceReserve::Restore() {
+  if (held_) return;
+  const int fd = ::open(file_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return;
+  // Blocks, not a hole; a part of it would be of no use.
+  held_ = ::posix_fallocate(fd, 0, kBytes) == 0;
+  ::close(fd);
+  if (!held_) ::unlink(file_.c_str());
+}
+
+}  // namespace btfc::index
