@@ -37,8 +37,23 @@ Simulation::Simulation(std::uint64_t seed, std::filesystem::path folder)
     host.SeedIds(random_.Next());
     if (skewed) host.skew_ns = random_.Pick(kSkews);
     host.SetClock(wall_ns_ + host.skew_ns);
-    host.Open();
+    Open(host);
   }
+}
+
+// A mount that begins: its kernel keeps nothing yet.
+void Simulation::Open(Host& host) {
+  host.Open();
+  host.catalogue().OnChange([told = host.told](const std::vector<Change>& changes) {
+    told->insert(told->end(), changes.begin(), changes.end());
+  });
+  host.told->clear();
+  host.kernel = KernelCache(kNames);
+  host.kernel.Check(host.kernel.Read(host.catalogue()), {}, {});
+}
+
+void Simulation::CheckKernel(Host& host, const KernelCache::Own& own) {
+  host.kernel.Check(host.kernel.Read(host.catalogue()), std::exchange(*host.told, {}), own);
 }
 
 void Simulation::Run() {
@@ -123,6 +138,7 @@ void Simulation::Deliver(std::size_t to, const Message& message) {
             "a delta that starts after what " + host.name() + " knows was taken");
   }
   Must(host.catalogue().CheckIntegrity(), "integrity of " + host.name());
+  CheckKernel(host, {});
 }
 
 // After an unmount or a kill -9.
@@ -134,7 +150,7 @@ void Simulation::Restart(Host& host) {
   const Cache cache = host.ReadCache();
   host.Close();
   if (killed) host.WriteCache(cache, true);
-  host.Open();
+  Open(host);
   Say(host.name() + (killed ? " killed" : " restarted"));
   CheckAfterRestart(host, before, known, self);
 }
@@ -158,7 +174,7 @@ void Simulation::BackUp(Host& host) {
   if (!host.open.empty()) return;
   host.Close();
   host.backup = host.ReadCache();
-  host.Open();
+  Open(host);
   Say(host.name() + " backed up");
 }
 
@@ -168,19 +184,21 @@ void Simulation::Restore(Host& host) {
   if (host.backup.empty()) return;
   const std::size_t from = random_.Below(hosts_.size() - 1);
   Host& other = hosts_[&hosts_[from] == &host ? hosts_.size() - 1 : from];
-  Must(other.Give(host.Cut(other.catalogue().Known())), "a delta before a restore");
+  Deliver(static_cast<std::size_t>(&other - hosts_.data()),
+          {0, other.catalogue().Known(), host.Cut(other.catalogue().Known())});
   const Summary known = host.catalogue().Known();
   const DeviceId self = host.catalogue().self();
   const bool in_place = random_.Percent(50);
   host.Close();
   host.WriteCache(host.backup, in_place);
   host.open.clear();
-  host.Open();
+  Open(host);
   Say(host.name() + (in_place ? " rolled back" : " restored"));
   const bool lost = host.catalogue().Known() != known;
   // In place nothing shows it but a peer that knows more of this device than it does itself.
   const Summary since = host.catalogue().Known();
   Must(host.Give(other.Cut(since)), "a delta after a restore");
+  CheckKernel(host, {});
   const auto wrote = [&](const Summary& summary) {
     const auto found = summary.find(self);
     return found == summary.end() ? 0 : found->second;
@@ -200,7 +218,9 @@ void Simulation::Settle() {
     while (!host.open.empty()) {
       const auto& [ino, open] = *host.open.begin();
       if (open.first || random_.Percent(50)) {
-        CommitOpen(host, ino, false);
+        const Ino committed = ino;
+        CommitOpen(host, committed, false);
+        CheckKernel(host, {.names = {}, .gone = {}, .nodes = {committed}});
       } else {
         Must(host.catalogue().AbandonWrite(ino), "close");
         host.open.erase(host.open.begin());

@@ -10,10 +10,14 @@
 #include <string>
 #include <vector>
 
+#include "simulation_cache.h"
 #include "simulation_host.h"
 #include "simulation_random.h"
 
 namespace btfc::index {
+
+// What users of the simulation call their files.
+inline const std::vector<std::string> kNames = {"a.txt", ".b", "c"};
 
 // One test thread.
 class Simulation {
@@ -39,7 +43,9 @@ class Simulation {
     std::int64_t skew_ns = 0;
     unsigned group = 0;          // hosts of other groups are cut off
     std::vector<Summary> asked;  // summaries that peers may still cut deltas for
-    Cache backup;                // of its cache, when no file was open for writing
+    KernelCache kernel{kNames};
+    std::shared_ptr<std::vector<Change>> told = std::make_shared<std::vector<Change>>();
+    Cache backup;  // of its cache, when no file was open for writing
   };
   struct Message {
     std::size_t to = 0;
@@ -51,7 +57,8 @@ class Simulation {
     Host& host;
     const Tree before;
     Tree want;
-    bool exact = true;  // compare with want
+    bool exact = true;      // compare with want
+    std::set<Ino> touched;  // by it, besides what differs between before and want
     std::vector<std::string> files, folders, all;
   };
 
@@ -63,6 +70,8 @@ class Simulation {
   void NetworkStep();
   void Send(std::size_t from, std::size_t to);
   void Deliver(std::size_t to, const Message& message);
+  void Open(Host& host);
+  void CheckKernel(Host& host, const KernelCache::Own& own);
   void Restart(Host& host);
   void CheckAfterRestart(Host& host, const Tree& before, const Summary& known,
                          const DeviceId& self);
@@ -75,6 +84,7 @@ class Simulation {
   // simulation_operations.cc: what users do
   void LocalStep(Host& host);
   void Check(Moment& moment);
+  static KernelCache::Own OwnOf(const Moment& moment, const Walk& before, const Walk& after);
   std::string SomeSpot(Moment& moment);
   std::string NewContent();
   void Replaced(const TreeEntry& entry);

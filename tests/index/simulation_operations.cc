@@ -6,8 +6,6 @@
 namespace btfc::index {
 namespace {
 
-const std::vector<std::string> kNames = {"a.txt", ".b", "c"};
-
 bool Below(const std::string& path, const std::string& folder) {
   return path.compare(0, folder.size() + 1, folder + "/") == 0;
 }
@@ -51,15 +49,17 @@ void Simulation::LocalStep(Host& host) {
   };
   const auto& [word, operation] = random_.Pick(kOperations);
   Tree before = host.ReadTree();
-  Moment moment{host, before, before, true, {}, {}, {}};
+  Moment moment{host, before, before, true, {}, {}, {}, {}};
   for (const auto& [path, entry] : before) {
     moment.all.push_back(path);
     if (entry.kind == Kind::kFile) moment.files.push_back(path);
     if (entry.kind == Kind::kFolder) moment.folders.push_back(path);
   }
+  const Walk walk = host.kernel.Read(host.catalogue());
   Say(fmt::format("{} {}", host.name(), word));
   (this->*operation)(moment);
   Check(moment);
+  CheckKernel(host, OwnOf(moment, walk, host.kernel.Read(host.catalogue())));
 }
 
 void Simulation::Check(Moment& moment) {
@@ -70,6 +70,36 @@ void Simulation::Check(Moment& moment) {
   throw std::runtime_error(fmt::format("{} has\n{}and should have\n{}before\n{}",
                                        moment.host.name(), ToString(got), ToString(moment.want),
                                        ToString(moment.before)));
+}
+
+// The names and inodes that the operation itself was about.
+KernelCache::Own Simulation::OwnOf(const Moment& moment, const Walk& before, const Walk& after) {
+  KernelCache::Own own;
+  own.nodes = moment.touched;
+  const auto stands = [&moment](const std::string& folder) {
+    const auto was = moment.before.find(folder), is = moment.want.find(folder);
+    return folder.empty() || (was != moment.before.end() && is != moment.want.end() &&
+                              was->second.ino == is->second.ino);
+  };
+  const auto differs = [&](const std::string& path) {
+    const auto was = moment.before.find(path), is = moment.want.find(path);
+    if (was == moment.before.end() || is == moment.want.end()) return true;
+    return !(was->second == is->second) || was->second.ino != is->second.ino;
+  };
+  for (const auto* walk : {&before, &after}) {
+    for (const auto& [path, name] : walk->paths) {
+      const bool known = moment.before.count(path) != 0 || moment.want.count(path) != 0;
+      if (!known || !differs(path)) continue;
+      own.names.insert(name);
+      own.nodes.insert(name.first);
+      own.nodes.insert(walk->names.at(name));
+      const bool gone = moment.want.count(path) == 0;
+      if (gone && walk == &before && stands(path.substr(0, path.rfind('/')))) {
+        own.gone.insert(name);
+      }
+    }
+  }
+  return own;
 }
 
 std::string Simulation::SomeSpot(Moment& moment) {
@@ -157,6 +187,7 @@ void Simulation::Write(Moment& moment) {
   Say("  " + path);
   if (moment.host.open.count(entry.ino) != 0) {
     moment.exact = false;
+    moment.touched.insert(entry.ino);
     CommitOpen(moment.host, entry.ino, true);
     return;
   }
@@ -184,6 +215,7 @@ void Simulation::CommitSome(Moment& moment) {
   if (moment.host.open.empty()) return;
   moment.exact = false;
   const Ino ino = random_.Pick(moment.host.open).first;
+  moment.touched.insert(ino);
   CommitOpen(moment.host, ino, random_.Percent(40));
 }
 
@@ -242,6 +274,7 @@ void Simulation::MakeFolderAndMove(Moment& moment) {
   if (moment.before.count("/new") != 0 || moment.before.count(path) != 0) return;
   Say("  " + path);
   moment.host.MakeFolder("/new");
+  moment.touched.insert(kRootIno);
   moment.host.Rename("/new", path);
   moment.want[path].kind = Kind::kFolder;
 }

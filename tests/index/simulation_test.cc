@@ -10,7 +10,7 @@
 namespace btfc::index {
 namespace {
 
-constexpr std::uint64_t kDefaultSeeds = 50;
+constexpr std::uint64_t kDefaultSeeds = 30;
 
 // Seeds that once found something wrong go here and are always run; 0 so that there is one.
 constexpr std::uint64_t kEarlierFailures[] = {0};
@@ -51,11 +51,7 @@ TEST(Simulation, Seeds) {
   }
   const std::uint64_t first = Setting("BTFC_SIMULATION_FIRST").value_or(1);
   const std::uint64_t count = Setting("BTFC_SIMULATION_SEEDS").value_or(kDefaultSeeds);
-  int failures = 0;
-  for (std::uint64_t seed = first; seed < first + count && failures < 5; ++seed) {
-    RunSeed(seed);
-    failures += HasFailure() ? 1 : 0;
-  }
+  for (std::uint64_t seed = first; seed < first + count && !HasFailure(); ++seed) RunSeed(seed);
 }
 
 TEST(Simulation, EarlierFailures) {
