@@ -39,7 +39,11 @@ void Session::CollectChanges() {
   }
   for (const auto& [ino, before] : content_before_) {
     const auto now = ContentOf(ino);
-    if (!now || now == before) continue;
+    if (!now) continue;
+    if (now == before) {
+      attributes_changed_.insert(ino);  // the same bytes, written at another time
+      continue;
+    }
     changes_.push_back({.what = Change::What::kContent, .ino = ino, .content = *now});
     attributes_changed_.erase(ino);
   }

@@ -61,6 +61,8 @@ void Session::ChangedFolder(Ino folder, std::int64_t time_ns) {
       "mtime = CASE WHEN ?2 > set_time THEN ?2 ELSE mtime END WHERE ino = ?1 AND changed < ?2");
   update << folder << time_ns;
   update.Run();
+  // Also if what came to it went again in the same transaction.
+  if (sqlite3_changes(tables_.db().handle()) > 0) NoteAttributes(folder);
 }
 
 void Session::Touched(Ino ino, std::int64_t time_ns) {
@@ -125,7 +127,8 @@ void Session::RefreshLink(LinkNo no, bool moved) {
   const bool same = next.state == held->state && next.up == held->up && next.merged == held->merged;
   if (same && !moved) return;
 
-  if (held->up != 0) TouchSpot({held->up, held->spot.name});
+  // A link that moved already has its new name here, which the old folder may never have shown.
+  if (held->up != 0 && !moved) TouchSpot({held->up, held->spot.name});
   if (next.up != 0) TouchSpot({next.up, next.spot.name});
   Count(*held, next, inode);
   tables_.PutDerived(next, (next.state & kShown) != 0 && IsConflictName(next.spot.name));

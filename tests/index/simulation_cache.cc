@@ -27,6 +27,14 @@ void ReadFolder(Catalogue& catalogue, Ino folder, const std::string& path,
   }
 }
 
+std::string PathsOf(const Walk& walk, Ino ino) {
+  std::string paths;
+  for (const auto& [path, name] : walk.paths) {
+    if (walk.names.at(name) == ino) paths += " " + path;
+  }
+  return paths;
+}
+
 std::string Differs(const Walk::Seen& kept, const Walk::Seen& is) {
   if (kept.mode != is.mode) return fmt::format("mode {:o}, is {:o}", kept.mode, is.mode);
   if (kept.nlink != is.nlink) return fmt::format("{} links, has {}", kept.nlink, is.nlink);
@@ -87,10 +95,11 @@ void KernelCache::Check(const Walk& now, const std::vector<Change>& told, const 
     if (const auto kept = attributes_.find(ino); kept != attributes_.end()) {
       const std::string differs = Differs(kept->second, is);
       if (!differs.empty())
-        throw std::runtime_error(fmt::format("stale attributes: {} {}", ino, differs));
+        throw std::runtime_error(
+            fmt::format("stale attributes: {} {}{}", ino, differs, PathsOf(now, ino)));
     }
     if (const auto kept = bytes_.find(ino); kept != bytes_.end() && kept->second != is.content) {
-      throw std::runtime_error(fmt::format("stale bytes: {}", ino));
+      throw std::runtime_error(fmt::format("stale bytes: {}{}", ino, PathsOf(now, ino)));
     }
     attributes_[ino] = is;
     bytes_[ino] = is.content;

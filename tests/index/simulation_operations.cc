@@ -185,9 +185,9 @@ void Simulation::Write(Moment& moment) {
   const std::string& path = random_.Pick(moment.files);
   const TreeEntry entry = moment.before.at(path);
   Say("  " + path);
+  moment.touched.insert(entry.ino);
   if (moment.host.open.count(entry.ino) != 0) {
     moment.exact = false;
-    moment.touched.insert(entry.ino);
     CommitOpen(moment.host, entry.ino, true);
     return;
   }

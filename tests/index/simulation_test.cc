@@ -12,8 +12,8 @@ namespace {
 
 constexpr std::uint64_t kDefaultSeeds = 30;
 
-// Seeds that once found something wrong go here and are always run; 0 so that there is one.
-constexpr std::uint64_t kEarlierFailures[] = {0};
+// Seeds that once found something wrong.
+constexpr std::uint64_t kEarlierFailures[] = {9, 12, 161};
 
 std::optional<std::uint64_t> Setting(const char* name) {
   const char* text = std::getenv(name);
