@@ -76,6 +76,7 @@ struct FileState {
   bool times_set = false;                    // SetTimes came while it was dirty
   unsigned lease_tries = 0;                  // kSettling
   unsigned commit_tries = 0;
+  bool watched = false;      // the alarm tells when a writer has closed it
   bool lease_waits = false;  // until a mapping goes; nobody knows when
   Alarm::Id lease_alarm = 0;
 

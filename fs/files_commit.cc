@@ -86,30 +86,35 @@ void Files::Impl::TryLease(const State& state, Later& later) {
 }
 
 void Files::Impl::LeaseRefused(const State& state) {
-  const std::weak_ptr<FileState> weak = state;
-  const auto retry = [this, weak] {
-    workers_.Post(Workers::Length::kShort, [this, weak] {
-      if (const auto settling = weak.lock()) RetrySettling(settling);
-    });
-  };
+  const auto retry = RetryLater(state, false);
   if (state->lease_tries < kLeaseDelays.size()) {
     state->lease_alarm = alarm_->After(kLeaseDelays.at(state->lease_tries++), retry);
     return;
   }
-  if (!state->lease_waits) {
-    state->lease_waits = alarm_->OnceClosed(state->file->get(), retry).has_value();
-    // It may have been closed just before the watch was there.
-    if (state->lease_waits) return retry();
-  }
-  state->lease_alarm = alarm_->After(kLeaseWait, retry);
   state->lease_waits = true;
   state->idle.notify_all();
+  if (!state->watched) {
+    state->watched = alarm_->OnceClosed(state->file->get(), RetryLater(state, true)).has_value();
+    // It may have been closed just before the watch was there.
+    if (state->watched) return retry();
+  }
+  state->lease_alarm = alarm_->After(kLeaseWait, retry);
 }
 
-void Files::Impl::RetrySettling(const State& state) {
+std::function<void()> Files::Impl::RetryLater(const State& state, bool by_watch) {
+  const std::weak_ptr<FileState> weak = state;
+  return [this, weak, by_watch] {
+    workers_.Post(Workers::Length::kShort, [this, weak, by_watch] {
+      if (const auto settling = weak.lock()) RetrySettling(settling, by_watch);
+    });
+  };
+}
+
+void Files::Impl::RetrySettling(const State& state, bool by_watch) {
   if (abandon_) return;
   Later later;
   const std::lock_guard lock(state->mutex);
+  if (by_watch) state->watched = false;  // it tells once
   if (state->phase != Phase::kSettling || state->busy) return;
   if (state->lease_alarm != 0) alarm_->Cancel(std::exchange(state->lease_alarm, 0));
   TryLease(state, later);
@@ -264,6 +269,7 @@ void Files::Impl::Committed(const State& state, const index::NewVersion& version
     later.Add([this, id = version.id] { source_.Available(id); });
   }
   state->commit_tries = 0;
+  commits_fail_ = false;
   const bool passes_through = state->mode == KernelMode::kPassthrough;
   if (state->handles > 0 && !own && !passes_through) {
     if (small) {
@@ -301,18 +307,15 @@ void Files::Impl::KeepBytes(FileState& state, const index::NewVersion& version) 
 
 // Nothing is lost: the working file stays, and is tried again.
 void Files::Impl::CommitFailed(const State& state, std::error_code why, Later& later) {
-  if (why != Errno(EAGAIN)) {
-    spdlog::error("cannot commit inode {}: {}; trying again", state->ino, why.message());
+  // A full disk stops all commits: one line until one works again.
+  if (why != Errno(EAGAIN) && !commits_fail_.exchange(true)) {
+    spdlog::error("cannot commit inode {}, and perhaps others: {}; trying again", state->ino,
+                  why.message());
   }
   const auto delay = kRetryCommit * (1U << std::min(state->commit_tries++, kRetryDoublings));
   state->phase = Phase::kSettling;
-  const std::weak_ptr<FileState> weak = state;
   state->lease_waits = true;
-  state->lease_alarm = alarm_->After(delay, [this, weak] {
-    workers_.Post(Workers::Length::kShort, [this, weak] {
-      if (const auto settling = weak.lock()) RetrySettling(settling);
-    });
-  });
+  state->lease_alarm = alarm_->After(delay, RetryLater(state, false));
   state->idle.notify_all();
   RunParked(state, later);
 }

@@ -161,7 +161,8 @@ class Files::Impl {
   void Settle(const State& state, Later& later);
   void TryLease(const State& state, Later& later);
   void LeaseRefused(const State& state);
-  void RetrySettling(const State& state);
+  void RetrySettling(const State& state, bool by_watch);
+  std::function<void()> RetryLater(const State& state, bool by_watch);
   bool Unchanged(const FileState& state, const struct stat& now) const;
   bool Differs(const FileState& state, const index::ContentId& id) const;
   void CommitSmall(const State& state);
@@ -197,6 +198,7 @@ class Files::Impl {
 
   std::atomic<Backing*> backing_{nullptr};
   std::atomic<std::uint64_t> commits_{0};
+  std::atomic<bool> commits_fail_{false};
   std::atomic<bool> backing_refused_{false};
   std::atomic<bool> stopping_{false};  // waiting calls are not begun any more
   std::atomic<bool> abandon_{false};   // jobs end without doing their work

@@ -21,8 +21,8 @@ Files::Ticket Files::Impl::Open(index::Ino ino, int flags, Done<Opened> done) {
   call->ino = ino;
   call->flags = flags;
   call->done = std::move(done);
-  if (call->writes() && options_.read_only) {
-    call->done(Errno(EROFS));
+  if (stopping_ || (call->writes() && options_.read_only)) {
+    call->done(Errno(stopping_ ? EIO : EROFS));
     return 0;
   }
   Later later;
@@ -69,8 +69,8 @@ Files::Ticket Files::Impl::Truncate(index::Ino ino, std::optional<Handle> handle
     }
     return Ok();
   };
-  if (options_.read_only) {
-    done(Errno(EROFS));
+  if (stopping_ || options_.read_only) {
+    done(Errno(stopping_ ? EIO : EROFS));
     return 0;
   }
   if (handle) {
