@@ -1,6 +1,7 @@
 // The inside of Files; see file_state.h for the state of one inode and the order of locks.
 //
-// files.cc         the calls by handle or inode that never wait
+// files.cc         the tables, changes from elsewhere, the end
+// files_io.cc      calls by an open file that never wait for another host
 // files_open.cc    opens and truncations, and the ones that are parked
 // files_work.cc    making a working file of what is there
 // files_read.cc    reads, whole fetches, arrivals
