@@ -227,8 +227,30 @@ void RandomReads() {
         fmt::format("p95 {:.0f} ms, at 80 Mbit/s; 150 ms wanted", Percentile(milliseconds, 0.95)));
 }
 
-// Write with fsync, then read, in MiB/s.
-std::pair<double, double> Sequential(const std::filesystem::path& file, const std::string& block) {
+void Heal() {
+  Lab lab(2);
+  Need(lab.StartAll(), "hosts do not start");
+  WriteFile(lab[0] / "file", "first");
+  AwaitEverywhere(lab, "the first version");
+  lab[1].SetLink(false);
+  Need(Eventually([&] { return !lab[0].Connected() && !lab[1].Connected(); }, kPatience),
+       "still connected");
+  WriteFile(lab[0] / "file", "from one");
+  WriteFile(lab[1] / "file", "from two");
+  lab[1].SetLink(true);
+  const auto start = Clock::now();
+  Need(Eventually(
+           [&] { return lab[0].Status()["conflicts"] == 1 && lab[1].Status()["conflicts"] == 1; },
+           kPatience),
+       "never settled");
+  const double took = Seconds(Clock::now() - start);
+  Need(Describe(lab[0].mount()) == Describe(lab[1].mount()), "the trees differ");
+  Print("conflict settled after the link is back", fmt::format("{:.2f} s", took), "10 s wanted");
+}
+
+// Write with fsync, then, when `quiet` says that nothing else goes on, read; in MiB/s.
+std::pair<double, double> Sequential(const std::filesystem::path& file, const std::string& block,
+                                     const std::function<bool()>& quiet) {
   constexpr int kBlocks = 1024;
   auto start = Clock::now();
   int fd = open(file.c_str(), O_RDWR | O_CREAT | O_TRUNC, 0644);
@@ -238,6 +260,7 @@ std::pair<double, double> Sequential(const std::filesystem::path& file, const st
   Need(fsync(fd) == 0, "fsync");
   const double write_speed = kBlocks / Seconds(Clock::now() - start);
   close(fd);
+  Need(Eventually(quiet, kPatience), "never quiet");
   std::string into(block.size(), '\0');
   fd = open(file.c_str(), O_RDONLY);
   start = Clock::now();
@@ -254,8 +277,8 @@ void SequentialLocal() {
   const auto block = RandomBytes(kMiB, 1);
   std::vector<double> write_ratios, read_ratios;
   for (int round = 0; round < 5; ++round) {
-    const auto native = Sequential(lab[0].folder() / "native", block);
-    const auto ours = Sequential(lab[0] / "ours", block);
+    const auto native = Sequential(lab[0].folder() / "native", block, [] { return true; });
+    const auto ours = Sequential(lab[0] / "ours", block, [&] { return lab[0].Complete(); });
     write_ratios.push_back(ours.first / native.first);
     read_ratios.push_back(ours.second / native.second);
   }
@@ -266,10 +289,9 @@ void SequentialLocal() {
 }
 
 const std::map<std::string, std::function<void()>> kScenarios = {
-    {"latency", Latency},   {"fanout", FanOut},
-    {"small", SmallFiles},  {"rename", RenameAndDelete},
-    {"delta", Delta},       {"late", LateJoiner},
-    {"reads", RandomReads}, {"sequential", SequentialLocal}};
+    {"latency", Latency},        {"fanout", FanOut},     {"small", SmallFiles},
+    {"rename", RenameAndDelete}, {"heal", Heal},         {"delta", Delta},
+    {"late", LateJoiner},        {"reads", RandomReads}, {"sequential", SequentialLocal}};
 
 int Main(const std::vector<std::string>& names) {
   if (const auto why = WhyNoLab()) {
@@ -292,5 +314,5 @@ int Main(const std::vector<std::string>& names) {
 }  // namespace
 }  // namespace btfc::cluster
 
-// bench [latency|fanout|small|rename|delta|late|reads|sequential ...]: all without a name.
+// bench [latency|fanout|small|rename|delta|late|reads|heal|sequential ...]: all without a name.
 int main(int argc, char** argv) { return btfc::cluster::Main({argv + 1, argv + argc}); }
