@@ -2,13 +2,17 @@
 #pragma once
 
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <libtorrent/extensions.hpp>
 #include <libtorrent/fwd.hpp>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
+#include <vector>
+
+#include "torrent/fan_out.h"
 
 namespace btfc::torrent {
 
@@ -21,28 +25,50 @@ struct TorrentCounters {
 
 // Called on the network thread: must return at once.
 struct TorrentEvents {
-  std::function<void()> checked;        // can start
   std::function<void(int piece)> have;  // passed its check
   std::function<void()> closed;         // gone, and its file is closed
   std::function<void(const std::string& ip, std::uint64_t sent, std::uint64_t received)> traffic;
 };
 
+class ContentPeer;
+
 // Used by libtorrent on its network thread. Lives as long as the torrent, which lives until its
 // storage is closed.
-class ContentPlugin final : public lt::torrent_plugin {
+//
+// A holder of everything says in its extension handshake that it hides ("btfc_hide"): the receiver
+// then takes no notice of the HAVE_ALL that libtorrent sends, and goes by the HAVEs that follow,
+// which FanOut chooses. Who needs a certain piece asks for it with the extended message
+// "btfc_reveal": four bytes, the piece or ~0 for all of them.
+class ContentPlugin final : public lt::torrent_plugin,
+                            public std::enable_shared_from_this<ContentPlugin> {
  public:
-  ContentPlugin(TorrentEvents events, std::shared_ptr<TorrentCounters> counters)
-      : events_(std::move(events)), counters_(std::move(counters)) {}
-  ~ContentPlugin() override { events_.closed(); }
+  // `hidden_pieces`: of a holder that hides.
+  ContentPlugin(TorrentEvents events, std::shared_ptr<TorrentCounters> counters,
+                std::optional<std::uint32_t> hidden_pieces, bool reveal_all);
+  ~ContentPlugin() override;
   ContentPlugin(const ContentPlugin&) = delete;
   ContentPlugin& operator=(const ContentPlugin&) = delete;
 
   std::shared_ptr<lt::peer_plugin> new_connection(const lt::peer_connection_handle& peer) override;
-  void on_piece_pass(lt::piece_index_t piece) override { events_.have(static_cast<int>(piece)); }
+  void on_piece_pass(lt::piece_index_t piece) override;
+  void tick() override;
+
+  // Asks holders that hide for these pieces.
+  void Reveal(const std::vector<std::uint32_t>& pieces);
+
+  // For ContentPeer.
+  FanOut* fan_out() { return fan_out_ ? &*fan_out_ : nullptr; }
+  const std::set<std::uint32_t>& urgent() const { return urgent_; }
+  bool reveal_all() const { return reveal_all_; }
+  void OfferAll();
 
  private:
   const TorrentEvents events_;
   const std::shared_ptr<TorrentCounters> counters_;
+  std::optional<FanOut> fan_out_;
+  const bool reveal_all_;
+  std::set<std::uint32_t> urgent_;  // asked for and not here yet
+  std::vector<std::weak_ptr<ContentPeer>> peers_;
 };
 
 }  // namespace btfc::torrent

@@ -72,11 +72,16 @@ class ContentTorrents::Impl {
   void Urge(const index::ContentId& id, const std::vector<Urgent>& pieces) {
     Entry* const entry = Running(id);
     if (entry == nullptr) return;
+    std::vector<std::uint32_t> reveal;
     for (const Urgent& urgent : pieces) {
+      reveal.push_back(static_cast<std::uint32_t>(urgent.piece));
       const lt::piece_index_t index(static_cast<int>(urgent.piece));
       entry->handle.piece_priority(index, lt::top_priority);
       entry->handle.set_piece_deadline(index, urgent.deadline_ms);
     }
+    session_.queue->Post([weak = entry->plugin, reveal = std::move(reveal)] {
+      if (const auto plugin = weak.lock()) plugin->Reveal(reveal);
+    });
   }
 
   void WantAll(const index::ContentId& id) {
@@ -102,7 +107,8 @@ class ContentTorrents::Impl {
     bool checked = false;
     bool told = false;  // ready was called
     bool closing = false;
-    lt::torrent_handle handle;  // invalid until libtorrent has added it
+    lt::torrent_handle handle;            // invalid until libtorrent has added it
+    std::weak_ptr<ContentPlugin> plugin;  // for the network thread
     std::shared_ptr<TorrentCounters> counters;
     std::vector<std::function<void()>> on_closed;
   };
@@ -129,10 +135,16 @@ class ContentTorrents::Impl {
       }
     }
     params.extensions.push_back(
-        [this, id = load.id, number = entry.number, counters = entry.counters](
-            const lt::torrent_handle& handle, lt::client_data_t) {
-          loop_.Post([this, id, number, handle] { Added(id, number, handle); });
-          return std::make_shared<ContentPlugin>(MakeEvents(id, number), counters);
+        [this, id = load.id, number = entry.number, counters = entry.counters, seed = load.seed,
+         only_asked = load.only_asked](const lt::torrent_handle& handle, lt::client_data_t) {
+          std::optional<std::uint32_t> hidden;
+          if (seed) hidden = static_cast<std::uint32_t>(PieceCount(id.size));
+          auto plugin = std::make_shared<ContentPlugin>(MakeEvents(id, number), counters, hidden,
+                                                        /*reveal_all=*/only_asked);
+          loop_.Post([this, id, number, handle, weak = std::weak_ptr<ContentPlugin>(plugin)] {
+            Added(id, number, handle, weak);
+          });
+          return plugin;
         });
     return params;
   }
@@ -166,10 +178,12 @@ class ContentTorrents::Impl {
     return running ? &found->second : nullptr;
   }
 
-  void Added(const index::ContentId& id, std::uint64_t number, const lt::torrent_handle& handle) {
+  void Added(const index::ContentId& id, std::uint64_t number, const lt::torrent_handle& handle,
+             const std::weak_ptr<ContentPlugin>& plugin) {
     Entry* const entry = Find(id, number);
     if (entry == nullptr) return;
     entry->handle = handle;
+    entry->plugin = plugin;
     if (entry->closing) return session_.session->remove_torrent(handle);
     SetCertificate(handle, session_.node);
     TellReady(id, *entry);

@@ -93,7 +93,10 @@ Result<void> FileObjects::Arrived(const index::ContentId& id) {
 }
 
 TestHost::TestHost(const ClusterKey& cluster, std::uint8_t number)
-    : replica(number), cluster_(cluster), number_(number) {
+    : cluster_(cluster),
+      number_(number),
+      ip_("127.0.0." + std::to_string(number)),
+      replica(number) {
   objects = std::make_unique<FileObjects>(dir_.path() / "objects");
 }
 
@@ -133,7 +136,7 @@ bool TestHost::WaitForPeers(std::size_t count) {
   return WaitUntil([count](const SwarmStatus& status) { return status.peers.size() == count; });
 }
 
-std::string TestHost::ip() const { return "127.0.0." + std::to_string(number_); }
+std::string TestHost::ip() const { return ip_; }
 
 std::string TestHost::address() const { return ip() + ":" + std::to_string(swarm->Status().port); }
 

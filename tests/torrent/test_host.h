@@ -66,14 +66,18 @@ class TestHost {
   void Publish(const std::string& row);
   std::filesystem::path folder() const { return dir_.path(); }
 
-  FakeReplica replica;
-  std::unique_ptr<FileObjects> objects;
-  std::unique_ptr<Swarm> swarm;
+  void SetIp(const std::string& ip) { ip_ = ip; }
 
  private:
   const ClusterKey cluster_;
   const std::uint8_t number_;
+  std::string ip_;
   TempDir dir_;
+
+ public:
+  FakeReplica replica;
+  std::unique_ptr<FileObjects> objects;
+  std::unique_ptr<Swarm> swarm;  // gone before its folder
 };
 
 ClusterKey NewCluster();
