@@ -23,7 +23,6 @@ constexpr char kReveal[] = "btfc_reveal";
 constexpr int kRevealId = 21;  // of messages to us
 constexpr char kHaveMessage = 4;
 constexpr char kExtendedMessage = 20;
-constexpr std::uint32_t kAll = 0xffffffff;
 // Smaller objects come in less time than it takes to share them out.
 constexpr std::uint32_t kHiddenMin = 16;  // pieces
 
@@ -72,12 +71,7 @@ class ContentPeer final : public lt::peer_plugin, public std::enable_shared_from
     if (id > 0 && id <= 255) reveal_id_ = static_cast<char>(id);
     hidden_from_us_ = handshake.dict_find_int_value(kHide, 0) != 0;
     const auto torrent = torrent_.lock();
-    if (!hidden_from_us_ || !torrent) return true;
-    if (torrent->reveal_all()) {
-      AskFor({kAll});
-    } else {
-      AskFor({torrent->urgent().begin(), torrent->urgent().end()});
-    }
+    if (torrent && torrent->reveal_all()) AskForAll();
     return true;
   }
 
@@ -87,16 +81,13 @@ class ContentPeer final : public lt::peer_plugin, public std::enable_shared_from
     return hidden_from_us_;
   }
 
-  void AskFor(const std::vector<std::uint32_t>& pieces) {
+  void AskForAll() {
     if (!hidden_from_us_ || reveal_id_ == 0) return;
-    std::string messages;
-    for (const std::uint32_t piece : pieces) {
-      AppendNumber(messages, 6);
-      messages += kExtendedMessage;
-      messages += reveal_id_;
-      AppendNumber(messages, piece);
-    }
-    Write(messages);
+    std::string message;
+    AppendNumber(message, 2);
+    message += kExtendedMessage;
+    message += reveal_id_;
+    Write(message);
   }
 
   // --- as the holder that hides
@@ -120,22 +111,15 @@ class ContentPeer final : public lt::peer_plugin, public std::enable_shared_from
     return false;
   }
 
-  bool on_extended(int length, int message, lt::span<const char> body) override {
+  bool on_extended(int length, int message, lt::span<const char>) override {
     if (message != kRevealId) return false;
-    if (length != 4) {
+    if (length != 0) {
       peer_.disconnect(lt::errors::invalid_extended, lt::operation_t::bittorrent,
                        lt::peer_connection_interface::peer_error);
-      return true;
-    }
-    if (body.size() < length || FanOutOf() == nullptr) return true;
-    std::uint32_t piece = 0;
-    for (const char c : body) piece = (piece << 8U) | static_cast<unsigned char>(c);
-    if (piece == kAll) {
-      SendHaves(FanOutOf()->Everything(Number()));
-      FanOutOf()->Leave(Number());
+    } else if (FanOut* const fan_out = FanOutOf()) {
+      SendHaves(fan_out->Everything(Number()));
+      fan_out->Leave(Number());
       opted_out_ = true;
-    } else if (FanOutOf()->OfferNow(Number(), piece)) {
-      SendHaves({piece});
     }
     return true;
   }
@@ -234,7 +218,6 @@ std::shared_ptr<lt::peer_plugin> ContentPlugin::new_connection(
 }
 
 void ContentPlugin::on_piece_pass(lt::piece_index_t piece) {
-  urgent_.erase(static_cast<std::uint32_t>(static_cast<int>(piece)));
   events_.have(static_cast<int>(piece));
 }
 
@@ -250,13 +233,10 @@ void ContentPlugin::OfferAll() {
   }
 }
 
-void ContentPlugin::Reveal(const std::vector<std::uint32_t>& pieces) {
-  std::vector<std::uint32_t> fresh;
-  for (const std::uint32_t piece : pieces) {
-    if (urgent_.insert(piece).second) fresh.push_back(piece);
-  }
+void ContentPlugin::RevealAll() {
+  if (std::exchange(reveal_all_, true)) return;
   for (const auto& weak : peers_) {
-    if (const auto peer = weak.lock()) peer->AskFor(fresh);
+    if (const auto peer = weak.lock()) peer->AskForAll();
   }
 }
 

@@ -8,7 +8,6 @@
 #include <libtorrent/fwd.hpp>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -37,8 +36,8 @@ class ContentPeer;
 //
 // A holder of everything says in its extension handshake that it hides ("btfc_hide"): the receiver
 // then takes no notice of the HAVE_ALL that libtorrent sends, and goes by the HAVEs that follow,
-// which FanOut chooses. Who needs a certain piece asks for it with the extended message
-// "btfc_reveal": four bytes, the piece or ~0 for all of them.
+// which FanOut chooses. Who needs certain pieces first ends that with the extended message
+// "btfc_reveal", which is empty.
 class ContentPlugin final : public lt::torrent_plugin,
                             public std::enable_shared_from_this<ContentPlugin> {
  public:
@@ -53,12 +52,11 @@ class ContentPlugin final : public lt::torrent_plugin,
   void on_piece_pass(lt::piece_index_t piece) override;
   void tick() override;
 
-  // Asks holders that hide for these pieces.
-  void Reveal(const std::vector<std::uint32_t>& pieces);
+  // From now on holders hide nothing from us.
+  void RevealAll();
 
   // For ContentPeer.
   FanOut* fan_out() { return fan_out_ ? &*fan_out_ : nullptr; }
-  const std::set<std::uint32_t>& urgent() const { return urgent_; }
   bool reveal_all() const { return reveal_all_; }
   void OfferAll();
 
@@ -66,8 +64,7 @@ class ContentPlugin final : public lt::torrent_plugin,
   const TorrentEvents events_;
   const std::shared_ptr<TorrentCounters> counters_;
   std::optional<FanOut> fan_out_;
-  const bool reveal_all_;
-  std::set<std::uint32_t> urgent_;  // asked for and not here yet
+  bool reveal_all_;
   std::vector<std::weak_ptr<ContentPeer>> peers_;
 };
 

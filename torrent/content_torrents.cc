@@ -72,15 +72,13 @@ class ContentTorrents::Impl {
   void Urge(const index::ContentId& id, const std::vector<Urgent>& pieces) {
     Entry* const entry = Running(id);
     if (entry == nullptr) return;
-    std::vector<std::uint32_t> reveal;
     for (const Urgent& urgent : pieces) {
-      reveal.push_back(static_cast<std::uint32_t>(urgent.piece));
       const lt::piece_index_t index(static_cast<int>(urgent.piece));
       entry->handle.piece_priority(index, lt::top_priority);
       entry->handle.set_piece_deadline(index, urgent.deadline_ms);
     }
-    session_.queue->Post([weak = entry->plugin, reveal = std::move(reveal)] {
-      if (const auto plugin = weak.lock()) plugin->Reveal(reveal);
+    session_.queue->Post([weak = entry->plugin] {
+      if (const auto plugin = weak.lock()) plugin->RevealAll();
     });
   }
 

@@ -70,14 +70,6 @@ std::vector<std::uint32_t> FanOut::Everything(Receiver receiver) {
   return rest;
 }
 
-bool FanOut::OfferNow(Receiver receiver, std::uint32_t piece) {
-  if (piece >= pieces_) return false;
-  State& state = StateOf(receiver);
-  if (state.everything || state.offered[piece]) return false;
-  state.offered[piece] = true;
-  return true;
-}
-
 void FanOut::Has(Receiver receiver, std::uint32_t piece) {
   if (piece >= pieces_) return;
   State& state = StateOf(receiver);

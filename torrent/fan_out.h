@@ -22,8 +22,6 @@ class FanOut {
 
   // What is to be offered to a receiver now.
   std::vector<std::uint32_t> Next(Receiver receiver, Clock::time_point now);
-  // The receiver asks for this piece; false if it was offered before or there is none such.
-  bool OfferNow(Receiver receiver, std::uint32_t piece);
   // What it was not offered yet.
   std::vector<std::uint32_t> Everything(Receiver receiver);
   // The receiver has this piece, from wherever.

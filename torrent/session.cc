@@ -221,7 +221,7 @@ class Session::Impl {
       lt::add_torrent_params params = lt::load_torrent_buffer(ControlTorrentFile(options_.cluster));
       params.save_path = folder.string();
       params.flags = lt::torrent_flags::seed_mode | lt::torrent_flags::no_verify_files |
-                     lt::torrent_flags::disable_pex;
+                     lt::torrent_flags::disable_pex | lt::torrent_flags::paused;
       if (!options_.lpd) params.flags |= lt::torrent_flags::disable_lsd;
       if (!options_.dht) params.flags |= lt::torrent_flags::disable_dht;
       params.trackers = options_.trackers;
@@ -231,6 +231,7 @@ class Session::Impl {
           });
       control_ = session_->add_torrent(std::move(params));
       SetCertificate(control_, options_.node);
+      control_.resume();  // without the certificate it would refuse members
     } catch (const std::exception& error) {
       *why = std::string("libtorrent refused the control torrent: ") + error.what();
       return Errno(EIO);
