@@ -16,6 +16,12 @@
 #include "torrent/session_handle.h"
 
 namespace btfc::torrent {
+namespace {
+
+// Between the default and the top, which what has a deadline gets.
+const lt::download_priority_t kSoon{6};
+
+}  // namespace
 
 class ContentTorrents::Impl {
  public:
@@ -69,13 +75,17 @@ class ContentTorrents::Impl {
     if (Entry* const entry = Running(id)) entry->handle.resume();
   }
 
-  void Urge(const index::ContentId& id, const std::vector<Urgent>& pieces) {
+  void Urge(const index::ContentId& id, const std::vector<std::uint64_t>& now,
+            const std::vector<std::uint64_t>& soon) {
     Entry* const entry = Running(id);
     if (entry == nullptr) return;
-    for (const Urgent& urgent : pieces) {
-      const lt::piece_index_t index(static_cast<int>(urgent.piece));
-      entry->handle.piece_priority(index, lt::top_priority);
-      entry->handle.set_piece_deadline(index, urgent.deadline_ms);
+    // A deadline makes libtorrent drop what it waits for; only few pieces must have one, or it
+    // takes them in any order.
+    for (const std::uint64_t piece : now) {
+      entry->handle.set_piece_deadline(lt::piece_index_t(static_cast<int>(piece)), 0);
+    }
+    for (const std::uint64_t piece : soon) {
+      entry->handle.piece_priority(lt::piece_index_t(static_cast<int>(piece)), kSoon);
     }
     session_.queue->Post([weak = entry->plugin] {
       if (const auto plugin = weak.lock()) plugin->RevealAll();
@@ -270,8 +280,9 @@ void ContentTorrents::Connect(const index::ContentId& id, const std::string& ip,
   impl_->Connect(id, ip, port);
 }
 void ContentTorrents::Resume(const index::ContentId& id) { impl_->Resume(id); }
-void ContentTorrents::Urge(const index::ContentId& id, const std::vector<Urgent>& pieces) {
-  impl_->Urge(id, pieces);
+void ContentTorrents::Urge(const index::ContentId& id, const std::vector<std::uint64_t>& now,
+                           const std::vector<std::uint64_t>& soon) {
+  impl_->Urge(id, now, soon);
 }
 void ContentTorrents::WantAll(const index::ContentId& id) { impl_->WantAll(id); }
 void ContentTorrents::Unload(const index::ContentId& id, std::function<void()> closed) {

@@ -57,12 +57,9 @@ class ContentTorrents {
   // At once if it comes before Resume, else within a second.
   void Connect(const index::ContentId& id, const std::string& ip, std::uint16_t port);
   void Resume(const index::ContentId& id);
-  // Gets these pieces before all others, the earlier deadlines first.
-  struct Urgent {
-    std::uint64_t piece = 0;
-    int deadline_ms = 0;
-  };
-  void Urge(const index::ContentId& id, const std::vector<Urgent>& pieces);
+  // Gets the pieces of `now` before all others, and those of `soon` next.
+  void Urge(const index::ContentId& id, const std::vector<std::uint64_t>& now,
+            const std::vector<std::uint64_t>& soon);
   void WantAll(const index::ContentId& id);
   // `closed` when its file is closed; at once if it is not loaded.
   void Unload(const index::ContentId& id, std::function<void()> closed);

@@ -10,8 +10,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr std::uint64_t kAheadBytes = 4 * 1024 * 1024;
-constexpr int kAheadStep = 100;  // ms between the deadlines of pieces read ahead
+constexpr std::uint64_t kAheadMax = 32;  // pieces
 constexpr int kCheckBackoffMax = 6;
 
 }  // namespace
@@ -22,6 +21,11 @@ void Fetcher::Read(std::uint64_t number, const index::ContentId& id, std::uint64
   const std::uint64_t piece_length = index::PieceLength(id.size);
   const std::uint64_t end = offset + std::min(length, id.size - offset);
   Item& item = Make(id);
+  // Who reads on gets more and more beforehand, who jumps about nothing.
+  const std::uint64_t first = offset / piece_length;
+  const bool goes_on = first == item.next_read || first == item.next_read + 1;
+  item.ahead = goes_on ? std::clamp<std::uint64_t>(item.ahead * 2, 1, kAheadMax) : 0;
+  item.next_read = (end - 1) / piece_length;
   item.reads[number] = {offset / piece_length, (end - 1) / piece_length, std::move(done)};
   reads_[number] = id;
   switch (item.stage) {
@@ -58,27 +62,26 @@ void Fetcher::CancelRead(std::uint64_t number) {
   if (item->stage != Stage::kRunning) MaybeForget(item->id);
 }
 
-// Tells libtorrent what is read, and a little beyond.
+// Tells libtorrent what is read, and what probably will be.
 void Fetcher::UrgeReads(Item& item) {
-  if (item.stage != Stage::kRunning) return;
-  std::vector<ContentTorrents::Urgent> urgent;
-  std::set<std::uint64_t> named;
-  const auto add = [&](std::uint64_t piece, int deadline_ms) {
-    if (piece < item.have.size() && !item.have[piece] && named.insert(piece).second) {
-      urgent.push_back({piece, deadline_ms});
+  if (item.stage != Stage::kRunning || item.reads.empty()) return;
+  std::set<std::uint64_t> now;
+  std::set<std::uint64_t> soon;
+  for (const auto& [number, read] : item.reads) {
+    for (std::uint64_t piece = read.first; piece <= read.last; ++piece) now.insert(piece);
+    for (std::uint64_t i = 1; i <= item.ahead; ++i) soon.insert(read.last + i);
+  }
+  const auto missing = [&item](const std::set<std::uint64_t>& pieces,
+                               const std::set<std::uint64_t>& except) {
+    std::vector<std::uint64_t> result;
+    for (const std::uint64_t piece : pieces) {
+      if (piece < item.have.size() && !item.have[piece] && !except.contains(piece)) {
+        result.push_back(piece);
+      }
     }
+    return result;
   };
-  for (const auto& [number, read] : item.reads) {
-    for (std::uint64_t piece = read.first; piece <= read.last; ++piece) add(piece, 0);
-  }
-  const std::uint64_t ahead =
-      std::max<std::uint64_t>(1, kAheadBytes / index::PieceLength(item.id.size));
-  for (const auto& [number, read] : item.reads) {
-    for (std::uint64_t i = 1; i <= ahead; ++i) {
-      add(read.last + i, static_cast<int>(i + 1) * kAheadStep);
-    }
-  }
-  if (!urgent.empty()) exchange_.torrents.Urge(item.id, urgent);
+  exchange_.torrents.Urge(item.id, missing(now, {}), missing(soon, now));
 }
 
 // Looks into the file for pieces that passed and that somebody reads: libtorrent may not have

@@ -183,6 +183,10 @@ void Members::Settle(Connection& connection) {
       refused = true;
     } else if (!before || Preferred(*peer->link, *before)) {
       used_[peer->device] = peer;
+      if (before) {
+        peer->content_sent_bytes = before->content_sent_bytes.load();
+        peer->content_received_bytes = before->content_received_bytes.load();
+      }
     }
   }
   if (refused) return Nonsense(peer->link, "the device of another host");

@@ -87,12 +87,12 @@ lt::settings_pack Settings(const SessionOptions& options, const std::string& lis
   pack.set_int(settings_pack::peer_connect_timeout, 3);
   pack.set_int(settings_pack::peer_timeout, 30);
   pack.set_int(settings_pack::tick_interval, 100);
-  // A short queue of requests lets one that is urgent overtake.
+  // Short queues let what is urgent overtake.
   pack.set_int(settings_pack::request_queue_time, 1);
   pack.set_int(settings_pack::max_out_request_queue, 64);
   pack.set_int(settings_pack::max_allowed_in_request_queue, 2000);
   pack.set_bool(settings_pack::strict_end_game_mode, false);
-  pack.set_int(settings_pack::send_buffer_watermark, 2 * 1024 * 1024);
+  pack.set_int(settings_pack::send_buffer_watermark, 384 * 1024);
   pack.set_int(settings_pack::max_queued_disk_bytes, 16 * 1024 * 1024);
   pack.set_int(settings_pack::aio_threads, 2);
   pack.set_int(settings_pack::hashing_threads, 1);
