@@ -82,6 +82,24 @@ TEST_F(MountAbsent, ASignalHandlerInterruptsTheRead) {
   EXPECT_EQ(WEXITSTATUS(status), EINTR);
 }
 
+TEST_F(MountAbsent, AnOpenForWritingWaitsForTheBytesAndCanBeInterrupted) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    struct sigaction action {};
+    action.sa_handler = [](int) {};
+    ::sigaction(SIGINT, &action, nullptr);  // no SA_RESTART
+    ::_exit(::open((*mounted_ / "big").c_str(), O_WRONLY) < 0 ? errno : 91);
+  }
+  ASSERT_TRUE(Eventually([&] { return mounted_->files().GetStatus().waiting > 0; }));
+  ASSERT_EQ(::kill(child, SIGINT), 0);
+  const int status = Wait(child);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), EINTR);
+  // Whoever wants none of the old bytes need not wait for them.
+  WriteWhole(*mounted_ / "big", "new");
+  EXPECT_EQ(ReadWhole(*mounted_ / "big"), "new");
+}
+
 TEST_F(MountAbsent, WaitingReadersTakeNoWorkerAway) {
   std::vector<pid_t> children;
   for (int i = 0; i < 12; ++i) children.push_back(StartReader([] {}));

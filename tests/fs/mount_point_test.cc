@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -126,6 +127,17 @@ TEST(MountPoint, ReadOnly) {
   EXPECT_EQ(errno, EROFS);
   EXPECT_LT(::mkdir((mounted / "d").c_str(), 0755), 0);
   EXPECT_EQ(errno, EROFS);
+}
+
+TEST(MountPoint, FreeSpaceIsThatOfTheCache) {
+  BTFC_NEED_MOUNT();
+  Mounted mounted("space");
+  struct statvfs here {};
+  struct statvfs there {};
+  ASSERT_EQ(::statvfs(mounted.root().c_str(), &here), 0);
+  ASSERT_EQ(::statvfs(mounted.cache().c_str(), &there), 0);
+  EXPECT_EQ(here.f_blocks * here.f_frsize, there.f_blocks * there.f_frsize);
+  EXPECT_EQ(here.f_namemax, 255U);
 }
 
 TEST(MountPoint, AFolderThatIsNotEmptyIsCovered) {
