@@ -25,7 +25,7 @@ TEST_P(FilesOfSize, WhatIsWrittenIsCommittedAndReadAgain) {
   EXPECT_TRUE(Same(host_.ReadAll(ino), bytes));
   const bool object = bytes.size() > index::kInlineMax;
   EXPECT_EQ(host_.store->Has(host_.Id(ino)), object);
-  EXPECT_EQ(host_.source.IsAvailable(host_.Id(ino)), object);
+  EXPECT_TRUE(Eventually([&] { return host_.source.IsAvailable(host_.Id(ino)) == object; }));
 }
 
 TEST_P(FilesOfSize, AnOpenForWritingThatChangesNothingMakesNoVersion) {
@@ -302,7 +302,7 @@ TEST_F(FilesTest, ATakenObjectWaitsForTheSwarmToLetGo) {
   ASSERT_TRUE(host_.Quiet());
   EXPECT_TRUE(host_.store->Has(id)) << "unchanged: it is the object again";
   EXPECT_TRUE(host_.Node(ino).content.present);
-  EXPECT_TRUE(host_.source.IsAvailable(id));
+  EXPECT_TRUE(Eventually([&] { return host_.source.IsAvailable(id); }));
 }
 
 TEST_F(FilesTest, AnOpenThatWaitsCanBeCancelled) {
