@@ -236,11 +236,13 @@ class Receiver : public DeltaWriter {
 
   Result<void> Finish() override {
     if (!complete_) return Error::kCorrupt;
-    return impl_.Write([this](Session& session) -> Result<void> {
+    bool forgotten = false;
+    const auto applied = impl_.Write([this, &forgotten](Session& session) -> Result<void> {
       if (!Covers(session.known(), since_)) return Error::kNotCovered;
+      forgotten = TakeIncarnationIfForgotten(session);
+      if (forgotten) return Ok();
       session.WatchChanges();
       const Summary known = session.known();
-      TakeIncarnationIfForgotten(session);
       for (std::size_t i = 0; i < stage_.count(); ++i) {
         auto bytes = stage_.Take(i);
         if (!bytes) throw StorageFailure(bytes.error(), "index: a staged delta cannot be read");
@@ -251,6 +253,9 @@ class Receiver : public DeltaWriter {
       session.JoinKnown(until_);
       return Ok();
     });
+    // What it knew has changed with its device.
+    if (applied && forgotten) return Error::kNotCovered;
+    return applied;
   }
 
  private:
@@ -265,13 +270,16 @@ class Receiver : public DeltaWriter {
   }
 
   // A peer knows rows of this device that this host does not: it is an old copy of itself.
-  void TakeIncarnationIfForgotten(Session& session) {
-    const auto mine = until_.find(session.self());
-    if (mine == until_.end() || Covers(session.known(), Dot{mine->first, mine->second})) return;
+  bool TakeIncarnationIfForgotten(Session& session) {
+    const DeviceId self = session.self();
+    const auto mine = until_.find(self);
+    if (mine == until_.end() || Covers(session.known(), Dot{self, mine->second})) return false;
     spdlog::warn(
         "index: others know more of this host than it does (an old copy of its cache?): "
         "it goes on as a new device");
     impl_.TakeNewIncarnation(session);
+    session.Disown(self);
+    return true;
   }
 
   Catalogue::Impl& impl_;

@@ -115,7 +115,9 @@ void Session::RefreshLink(LinkNo no, bool moved) {
   if (alive) next.state |= kAlive;
   if (alive || (valid && pending)) {
     next.up = Follow(held->spot.folder);
-    if (Usable(next.up)) {
+    const bool usable = Usable(next.up);
+    if (alive && !usable) dangling_.insert(no);
+    if (usable) {
       if (alive) next.state |= kLive;
       if (pending || !TakenByPending(*held, inode)) next.state |= kOurs;
       // Whether another link hides it is settled at the end.

@@ -288,7 +288,23 @@ bool Repairer::RepairParents() {
   }
   std::sort(dead.begin(), dead.end());
   for (const auto& [id, no] : dead) ReviveLink(*tables_.GetLink(no));
-  return !dead.empty();
+  return RescueDangling() || !dead.empty();
+}
+
+// No host writes an entry of a folder without the folder; if one does, the entry goes to the root
+// rather than out of everybody's sight.
+bool Repairer::RescueDangling() {
+  std::vector<std::pair<LinkId, LinkNo>> lost;
+  for (const LinkNo no : std::exchange(s_.dangling_, {})) {
+    const auto link = tables_.GetLink(no);
+    if (link && IsAlive(*link) && !IsLive(*link)) lost.emplace_back(link->id, no);
+  }
+  std::sort(lost.begin(), lost.end());
+  for (const auto& [id, no] : lost) {
+    const auto link = tables_.GetLink(no);
+    MoveLink(*link, {kRootIno, link->spot.name});
+  }
+  return !lost.empty();
 }
 
 // --- cycles of folders: the latest move is undone; failing that, it goes to the root

@@ -22,6 +22,7 @@ class Repairer {
   bool SettleHeads();
   bool WithdrawCopies();
   bool RepairParents();
+  bool RescueDangling();
   bool BreakCycle();
   bool RepairNames();
 

@@ -46,6 +46,36 @@ void Session::TakeIncarnation(const DeviceId& self) {
   }
 }
 
+void Session::Disown(const DeviceId& before) {
+  // By dot.kind; rows of unknown kinds were not written here.
+  static constexpr const char* kGiveDot[] = {
+      nullptr,
+      "UPDATE device SET dot_dev = ?, dot_n = ? WHERE dev = ?",
+      "UPDATE inode SET dot_dev = ?, dot_n = ? WHERE ino = ?",
+      "UPDATE inode SET a_dot_dev = ?, a_dot_n = ? WHERE ino = ?",
+      "UPDATE attr SET dot_dev = ?, dot_n = ? WHERE attr = ?",
+      "UPDATE place SET dot_dev = ?, dot_n = ? WHERE link = ?",
+      "UPDATE version SET dot_dev = ?, dot_n = ? WHERE version = ?",
+      "UPDATE removal SET dot_dev = ?, dot_n = ? WHERE link = ?",
+  };
+  const std::int64_t number = tables_.devices().NumberOf(tables_.db(), before);
+  std::vector<std::pair<std::size_t, std::int64_t>> rows;
+  auto find = tables_.db().Prepare("SELECT kind, key FROM dot WHERE dev = ?");
+  find << number;
+  while (find.Step()) rows.emplace_back(static_cast<std::size_t>(find.Int(0)), find.Int(1));
+  for (const auto& [kind, key] : rows) {
+    if (kind >= std::size(kGiveDot)) continue;
+    auto update = tables_.db().Prepare(kGiveDot[kind]);
+    tables_.Bind(update, NextDot());
+    update << key;
+    update.Run();
+  }
+  known_.erase(before);
+  auto forget = tables_.db().Prepare("UPDATE device SET known = 0 WHERE dev = ?");
+  forget << number;
+  forget.Run();
+}
+
 void Session::JoinKnown(const Summary& until) { JoinInto(known_, until); }
 
 void Session::WatchChanges() {

@@ -49,6 +49,9 @@ class Session {
     return {context_.new_id()};
   }
   void TakeIncarnation(const DeviceId& self);  // rows from here on are that device's
+  // The device of before has used some of its numbers twice, for rows that others have and for
+  // others that only this host has: all that are here get new ones, and nothing is known of it.
+  void Disown(const DeviceId& before);
 
   // --- merge.cc: one join each. Rows of this host come the same way as everybody's.
   void Merge(DeviceRow row);
@@ -141,6 +144,7 @@ class Session {
   // What the repairs look at; each repair takes its own set.
   std::set<Ino> versions_touched_;            // heads or links of these changed
   std::unordered_set<Ino> folders_to_check_;  // have they live entries and are dead themselves?
+  std::set<LinkNo> dangling_;                 // in a folder whose rows have not come
   std::unordered_set<Ino> moved_folders_;     // may be in a cycle now
   std::set<Slot> collisions_;                 // names to be checked for several links
   std::set<Slot> spots_;                      // names whose shown link is settled at the end

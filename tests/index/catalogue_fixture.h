@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -45,6 +46,18 @@ inline NewNode FileNode(std::uint32_t mode = 0644) {
   node.mode = mode;
   node.owner = {.uid = 1000, .gid = 1000, .user = "user", .group = "group"};
   return node;
+}
+
+inline AttributeChange ModeChange(std::uint32_t mode) {
+  AttributeChange change;
+  change.mode = mode;
+  return change;
+}
+
+inline AttributeChange MtimeChange(std::int64_t mtime_ns) {
+  AttributeChange change;
+  change.mtime_ns = mtime_ns;
+  return change;
 }
 
 inline NewNode FolderNode() {
@@ -180,6 +193,60 @@ class Host {
   std::vector<Change> changes_;
   int published_ = 0;
 };
+
+using Parts = std::vector<std::string>;
+
+// What `from` has and a host that knows `since` lacks.
+inline Parts Cut(Host& from, const Summary& since) {
+  Parts parts;
+  const auto reader = from->Cut(since);
+  EXPECT_TRUE(reader);
+  if (!reader || reader.value() == nullptr) return parts;
+  for (;;) {
+    const auto part = reader.value()->Next();
+    EXPECT_TRUE(part);
+    if (!part || !part.value()) return parts;
+    EXPECT_LE(part.value()->size(), kDeltaPartMax);
+    parts.push_back(*part.value());
+  }
+}
+
+inline Result<void> Give(Host& to, const Parts& parts) {
+  if (parts.empty()) return Ok();
+  const auto writer = to->Receive();
+  for (const auto& part : parts) {
+    const auto added = writer->Add(part);
+    if (!added) return added.error();
+  }
+  return writer->Finish();
+}
+
+inline void Send(Host& from, Host& to) {
+  const auto given = Give(to, Cut(from, to->Known()));
+  EXPECT_TRUE(given) << given.error().message();
+}
+
+// Until nobody has anything for anybody; then all show the same, which is the answer.
+inline std::map<std::string, std::string> Exchange(const std::vector<Host*>& hosts) {
+  for (int round = 0;; ++round) {
+    EXPECT_LT(round, 8) << "no quiet";
+    bool quiet = true;
+    for (Host* from : hosts) {
+      for (Host* to : hosts) {
+        const Parts parts = from == to ? Parts() : Cut(*from, (*to)->Known());
+        quiet = quiet && parts.empty();
+        EXPECT_TRUE(Give(*to, parts));
+      }
+    }
+    if (quiet || round == 8) break;
+  }
+  for (Host* host : hosts) {
+    EXPECT_TRUE((*host)->CheckIntegrity());
+    EXPECT_EQ((*hosts.front())->Known(), (*host)->Known());
+    EXPECT_EQ(hosts.front()->Show(), host->Show());
+  }
+  return hosts.front()->Show();
+}
 
 class CatalogueTest : public testing::Test {
  protected:
