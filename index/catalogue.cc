@@ -187,7 +187,8 @@ void Catalogue::Impl::Committed(const Summary& known) {
 }
 
 void Catalogue::Impl::AfterFailure(const StorageFailure& failure) {
-  spdlog::error("index: {}", failure.what());
+  // A full disk is said by each operation's errno; here it would fill the log, too.
+  if (failure.code() != Errno(ENOSPC)) spdlog::error("index: {}", failure.what());
   Reload();
 }
 

@@ -197,7 +197,12 @@ void Simulation::Restore(Host& host) {
   const bool lost = host.catalogue().Known() != known;
   // In place nothing shows it but a peer that knows more of this device than it does itself.
   const Summary since = host.catalogue().Known();
-  Must(host.Give(other.Cut(since)), "a delta after a restore");
+  auto given = host.Give(other.Cut(since));
+  if (!given && given.error() == make_error_code(Error::kNotCovered)) {
+    // It became another device, which knows nothing of what it was before: it asks again.
+    given = host.Give(other.Cut(host.catalogue().Known()));
+  }
+  Must(given, "a delta after a restore");
   CheckKernel(host, {});
   const auto wrote = [&](const Summary& summary) {
     const auto found = summary.find(self);
