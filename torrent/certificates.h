@@ -29,7 +29,7 @@ using Sha256 = std::array<std::uint8_t, 32>;
 KeyPtr MakeKey();
 // A certificate authority called `name`, signed by itself.
 CertificatePtr MakeAuthority(EVP_PKEY* key, std::string_view name);
-// A certificate of `key` for both TLS roles, SAN DNS:*, signed by the authority.
+// A certificate of `key` for both TLS roles, common name *, signed by the authority.
 CertificatePtr MakeNodeCertificate(EVP_PKEY* key, EVP_PKEY* authority_key, X509* authority);
 
 // The PEM forms depend on nothing but the object, so that every host of a cluster has the same

@@ -19,7 +19,7 @@ struct ClusterKey {
   std::array<std::uint8_t, 32> cluster_id{};  // SHA-256 of the certificate's DER form
 };
 
-// This host: its own key and a certificate that the cluster key signed, SAN DNS:*.
+// This host: its own key and a certificate that the cluster key signed, good for all torrents.
 struct NodeIdentity {
   std::string key_pem;
   std::string cert_pem;

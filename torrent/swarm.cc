@@ -349,11 +349,11 @@ class Swarm::Impl final : public LinkListener {
   DeltaSender sender_;
   DeltaReceiver receiver_;
   const Layers layers_;
+  std::unique_ptr<Session> session_;  // stopped before those that it tells are gone
   std::optional<ContentTorrents> torrents_;
   std::optional<Exchange> exchange_;
   std::optional<Fetcher> fetcher_;
   std::optional<Holder> holder_;
-  std::unique_ptr<Session> session_;  // gone before what its torrents tell
   std::optional<Dialer> dialer_;
   bool started_ = false;                 // on the loop
   std::vector<Loop::Task> early_;        // on the loop
