@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <chrono>
+#include <future>
 #include <mutex>
 #include <set>
 #include <utility>
@@ -73,16 +74,19 @@ class Swarm::Impl final : public LinkListener {
         [this](const std::string& ip, const std::string& what) { Refused(ip, what); }, why);
     if (!session) return session.error();
     session_ = std::move(session).value();
-    MakeExchange();
-    // What came in before is waiting in the loop's queue.
-    loop_.Post([this] {
+    // On the loop, where alerts and messages have been coming in since the session began.
+    const auto made = std::make_shared<std::promise<void>>();
+    loop_.Post([this, made] {
+      MakeExchange();
       members_.SetPort(session_->port());
       started_ = true;
       Tick();
       TickFetcher();
       CheckAddresses();
+      made->set_value();
       for (auto& task : std::exchange(early_, {})) task();
     });
+    made->get_future().wait();
     dialer_.emplace(options_.peers, [this](const std::string& ip, std::uint16_t port) {
       session_->Dial(ip, port);
     });
