@@ -107,6 +107,9 @@ struct Link : PlaceRow {
   Ino merged = 0;
 };
 
+inline bool IsAlive(const Link& link) { return (link.state & kAlive) != 0; }
+inline bool IsLive(const Link& link) { return (link.state & kLive) != 0; }
+
 // The figures of an inode that merging and repairing need.
 struct InodeBrief {
   Ino ino = 0;

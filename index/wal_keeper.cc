@@ -9,8 +9,8 @@
 namespace btfc::index {
 namespace {
 
-constexpr int kCheckpointPages = 1000;    // as SQLite itself would
-constexpr int kTooManyPages = 16 * 1000;  // 64 MiB: writers wait, so that the log starts over
+constexpr int kCheckpointPages = 4000;    // 16 MiB since the last one
+constexpr int kTooManyPages = 32 * 1000;  // 128 MiB: writers wait, so that the log starts over
 
 }  // namespace
 
@@ -66,8 +66,9 @@ Result<void> WalKeeper::Sync() {
 void WalKeeper::Grew(int pages) {
   {
     const std::lock_guard lock(mutex_);
+    if (pages < moved_) moved_ = 0;  // it has started over
     pages_ = pages;
-    if (pages < kCheckpointPages) return;
+    if (pages_ - moved_ < kCheckpointPages) return;
   }
   changed_.notify_all();
 }
@@ -75,24 +76,22 @@ void WalKeeper::Grew(int pages) {
 void WalKeeper::Run() {
   std::unique_lock lock(mutex_);
   while (!stop_) {
-    changed_.wait(lock, [this] { return stop_ || pages_ >= kCheckpointPages; });
+    changed_.wait(lock, [this] { return stop_ || pages_ - moved_ >= kCheckpointPages; });
     if (stop_) return;
-    const bool keep_writers_out = pages_ >= kTooManyPages;
-    pages_ = 0;
+    const bool too_many = pages_ >= kTooManyPages;
+    moved_ = pages_;
     lock.unlock();
-    Checkpoint(keep_writers_out);
+    Checkpoint(false);
+    // Most is done by now: writers wait only for the rest.
+    if (too_many) Checkpoint(true);
     lock.lock();
   }
 }
 
 void WalKeeper::Checkpoint(bool keep_writers_out) {
   // A passive checkpoint disturbs nobody, but the log only starts over when nobody wrote meanwhile.
-  if (keep_writers_out) {
-    const std::lock_guard gate(write_gate_);
-    sqlite3_wal_checkpoint_v2(database_->handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr,
-                              nullptr);
-    return;
-  }
+  std::unique_lock<std::mutex> gate(write_gate_, std::defer_lock);
+  if (keep_writers_out) gate.lock();
   const int code = sqlite3_wal_checkpoint_v2(database_->handle(), nullptr,
                                              SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
   if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) {

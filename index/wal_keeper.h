@@ -42,7 +42,8 @@ class WalKeeper {
   std::uint64_t synced_ = 0;  // calls up to this one are answered
   bool syncing_ = false;
   int failure_ = 0;  // errno of the fdatasync that failed: the log cannot be trusted any more
-  int pages_ = 0;
+  int pages_ = 0;    // of the log
+  int moved_ = 0;    // how many there were at the last checkpoint
   bool stop_ = false;
   std::thread thread_;
 };
