@@ -183,11 +183,27 @@ Result<std::string> Catalogue::InlineBytes(Ino file) {
   });
 }
 
+namespace {
+
+// Every incarnation of this host has its key.
+bool Shown(const CatalogueOptions& options, std::string_view name, std::string_view writers_key) {
+  const bool privileged = name.starts_with("security.") || name.starts_with("trusted.");
+  return !privileged || options.foreign_privileged_xattrs ||
+         std::equal(writers_key.begin(), writers_key.end(), options.node_key.begin(),
+                    options.node_key.end(),
+                    [](char a, std::uint8_t b) { return static_cast<std::uint8_t>(a) == b; });
+}
+
+}  // namespace
+
 Result<std::string> Catalogue::GetXattr(Ino ino, std::string_view name) {
   return impl_->Read([&](Reader& reader) -> Result<std::string> {
-    auto find = reader.db().Prepare("SELECT value FROM attr WHERE ino = ? AND name = ?");
+    auto find = reader.db().Prepare(
+        "SELECT a.value, d.key FROM attr a LEFT JOIN device d ON d.dev = a.dev "
+        "WHERE a.ino = ? AND a.name = ?");
     find << ino << kXattrRegister + std::string(name);
     if (!find.Step() || find.IsNull(0)) return Errno(ENODATA);
+    if (!Shown(impl_->options(), name, find.String(1))) return Errno(ENODATA);
     return find.String(0);
   });
 }
@@ -195,12 +211,15 @@ Result<std::string> Catalogue::GetXattr(Ino ino, std::string_view name) {
 Result<std::vector<std::string>> Catalogue::ListXattrs(Ino ino) {
   return impl_->Read([&](Reader& reader) -> Result<std::vector<std::string>> {
     auto find = reader.db().Prepare(
-        "SELECT name FROM attr WHERE ino = ? AND value IS NOT NULL ORDER BY name");
+        "SELECT a.name, d.key FROM attr a LEFT JOIN device d ON d.dev = a.dev "
+        "WHERE a.ino = ? AND a.value IS NOT NULL ORDER BY a.name");
     find << ino;
     std::vector<std::string> names;
     while (find.Step()) {
-      const auto name = find.Bytes(0);
-      if (!name.empty() && name.front() == kXattrRegister) names.emplace_back(name.substr(1));
+      const auto name = find.String(0);
+      if (name.empty() || name.front() != kXattrRegister) continue;
+      auto shown = name.substr(1);
+      if (Shown(impl_->options(), shown, find.String(1))) names.push_back(std::move(shown));
     }
     return names;
   });

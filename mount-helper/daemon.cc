@@ -145,6 +145,7 @@ bool Daemon::OpenIndex() {
   options.node_key = membership_.node.node_key;
   options.cluster = membership_.cluster.cluster_id;
   options.host_name = HostName();
+  options.foreign_privileged_xattrs = request_.numeric_owner;
   std::error_code error;
   first_mount_ = !std::filesystem::exists(options.path, error);
   if (first_mount_) ImportJob::NotePending(request_.cache);

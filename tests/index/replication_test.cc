@@ -55,6 +55,25 @@ TEST_F(ReplicationTest, EverythingTravels) {
   ASSERT_EQ(2u, b_->Devices().value().size());
 }
 
+TEST_F(ReplicationTest, PrivilegedXattrsOfOthersAreNotShownUnlessAsked) {
+  const Ino file = a_.Create("/f", "x");
+  for (const char* name : {"security.capability", "trusted.t", "user.u"}) {
+    ASSERT_TRUE(a_->SetXattr(file, name, "1", 0));
+  }
+  EXPECT_EQ(3u, a_->ListXattrs(file).value().size());
+  Exchange({&a_, &b_});
+  const Ino there = b_.Find("/f");
+  EXPECT_EQ(std::vector<std::string>{"user.u"}, b_->ListXattrs(there).value());
+  EXPECT_EQ(ENODATA, ToErrno(b_->GetXattr(there, "security.capability").error()));
+  b_.Close();
+  auto options = b_.Options();
+  options.foreign_privileged_xattrs = true;
+  const auto numeric = Catalogue::Open(options);
+  ASSERT_TRUE(numeric);
+  EXPECT_EQ(3u, numeric.value()->ListXattrs(there).value().size());
+  EXPECT_EQ("1", numeric.value()->GetXattr(there, "trusted.t").value());
+}
+
 TEST_F(ReplicationTest, NothingToSayIsSaidWithNothing) {
   a_.Create("/f", "x");
   Exchange({&a_, &b_});
