@@ -130,9 +130,7 @@ bool Files::Impl::Unchanged(const FileState& state, const struct stat& now) cons
 bool Files::Impl::Differs(const FileState& state, const index::ContentId& id) const {
   if (id == state.base.content) return false;
   if (!state.base.unnoted) return true;
-  const auto history = catalogue_.History(state.ino);
-  return !history || std::none_of(history.value().begin(), history.value().end(),
-                                  [&](const auto& version) { return version.id == id; });
+  return !IsVersion(state.ino, [&](const auto& version) { return version.id == id; });
 }
 
 // --- hashing (no lock)
@@ -283,6 +281,7 @@ void Files::Impl::Committed(const State& state, const index::NewVersion& version
       if (!passes_through) own->Unclaim();
       state->object = std::move(own);
     }
+    own.reset();  // or an open that waited would take it for another's
     state->file.reset();
     ReleaseWorkName(*state);
   }

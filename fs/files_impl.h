@@ -11,6 +11,7 @@
 #pragma once
 
 #include <atomic>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -183,7 +184,9 @@ class Files::Impl {
   struct Leftovers;
   Result<Leftovers> ReadWorkFolder();
   Result<void> UnshareWorkFiles(Leftovers& left);
-  void RestorePlain(Leftovers& left) const;
+  void RestorePlain(Leftovers& left);
+  bool IsVersion(index::Ino ino, const std::function<bool(const index::VersionInfo&)>& is) const;
+  bool HoldsVersion(index::Ino ino, const std::filesystem::path& path) const;
   Result<void> RecoverWorkFile(index::Ino ino, bool noted);
   Result<void> RecoverUnnoted(index::Ino ino);
   Result<void> RecoverWithoutWorkFile(index::Ino ino);

@@ -4,9 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
-#include <iterator>
 #include <map>
 #include <set>
 #include <utility>
@@ -52,11 +52,8 @@ Result<void> Files::Impl::Recover() {
   for (const auto& strange : left.strange) {
     BOOST_OUTCOME_TRYV(MoveAside(strange, store_.lost_folder()));
   }
-  RestorePlain(left);
   BOOST_OUTCOME_TRYV(UnshareWorkFiles(left));
-  for (const auto& [ino, paths] : left.aside) {
-    for (const auto& path : paths) ::unlink(path.second.c_str());  // superseded here
-  }
+  RestorePlain(left);
   for (const auto ino : left.committed) collector_.LetGo(ino);
   std::set<index::Ino> noted;
   for (const auto& file : dirty) {
@@ -116,8 +113,8 @@ Result<Files::Impl::Leftovers> Files::Impl::ReadWorkFolder() {
 }
 
 // A working file with a second name was being committed, or waited for the disk afterwards. Where
-// its row is there, it is the object; where not, the object's name goes: the file may be written
-// to again, and whether its bytes are the object's is not known.
+// its row is there, it is that version's object; where not, the object's name goes: the file may be
+// written to again, and whether its bytes are the object's is not known.
 Result<void> Files::Impl::UnshareWorkFiles(Leftovers& left) {
   struct Shared {
     index::Ino ino = 0;
@@ -145,27 +142,51 @@ Result<void> Files::Impl::UnshareWorkFiles(Leftovers& left) {
     const auto node = catalogue_.Get(found->second.ino);
     const bool current = node && node.value().content.id == *id &&
                          node.value().content.state == index::Content::State::kObject;
-    BOOST_OUTCOME_TRYV(catalogue_.SetPresent(*id, current));
-    if (current) {
+    const bool version =
+        current || IsVersion(found->second.ino, [&](const auto& each) { return each.id == *id; });
+    BOOST_OUTCOME_TRYV(catalogue_.SetPresent(*id, version));
+    if (version) {
       left.verify.push_back(*id);
-      if (found->second.plain) left.committed.insert(found->second.ino);
     } else {
       BOOST_OUTCOME_TRYV(store_.Remove(*id));
     }
+    if (current && found->second.plain) left.committed.insert(found->second.ino);
   }
   if (error) return error;
   return Ok();
 }
 
-// The last of the files that were set aside takes the place of a working file that is missing.
-void Files::Impl::RestorePlain(Leftovers& left) const {
-  for (auto& [ino, paths] : left.aside) {
-    if (left.plain.contains(ino)) continue;
-    const auto last = std::prev(paths.end());
-    if (::rename(last->second.c_str(), store_.WorkPath(ino).c_str()) != 0) continue;
-    left.plain.insert(ino);
-    paths.erase(last);
+// Of the files that were set aside, the last one that holds no version takes the place of a
+// working file that is missing; its commit's row was lost. The others were superseded here.
+void Files::Impl::RestorePlain(Leftovers& left) {
+  for (const auto& [ino, paths] : left.aside) {
+    for (auto path = paths.rbegin(); path != paths.rend(); ++path) {
+      const bool missing = !left.plain.contains(ino) && !HoldsVersion(ino, path->second);
+      if (missing && ::rename(path->second.c_str(), store_.WorkPath(ino).c_str()) == 0) {
+        left.plain.insert(ino);
+      } else {
+        ::unlink(path->second.c_str());
+      }
+    }
   }
+}
+
+bool Files::Impl::IsVersion(index::Ino ino,
+                            const std::function<bool(const index::VersionInfo&)>& is) const {
+  const auto history = catalogue_.History(ino);
+  return history && std::any_of(history.value().begin(), history.value().end(), is);
+}
+
+// Whether a file without a note is one that was committed. Told by its time, which the commit
+// wrote down to the nanosecond and every write moves: hashing could take minutes, and until it is
+// known, opens would be shown bytes that other versions may have followed.
+bool Files::Impl::HoldsVersion(index::Ino ino, const std::filesystem::path& path) const {
+  struct stat st {};
+  if (::lstat(path.c_str(), &st) != 0) return false;
+  return IsVersion(ino, [&](const auto& version) {
+    return version.id.size == static_cast<std::uint64_t>(st.st_size) &&
+           version.mtime_ns == ToNs(st.st_mtim);
+  });
 }
 
 // A power cut may have torn what was not on the disk yet.
@@ -222,11 +243,7 @@ Result<void> Files::Impl::RecoverUnnoted(index::Ino ino) {
     ::unlink(path.c_str());
     return catalogue_.Forget(ino);
   }
-  struct stat st {};
-  const bool is_version = node.value().content.state == index::Content::State::kInline &&
-                          ::lstat(path.c_str(), &st) == 0 &&
-                          ToNs(st.st_mtim) == node.value().mtime_ns;
-  if (is_version) {
+  if (HoldsVersion(ino, path)) {
     ::unlink(path.c_str());
     return Ok();
   }

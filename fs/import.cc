@@ -10,7 +10,7 @@
 #include <string>
 #include <utility>
 
-#include "fs/clone.h"
+#include "fs/import_content.h"
 #include "fs/import_source.h"
 #include "index/conflict_names.h"
 #include "index/merkle.h"
@@ -52,8 +52,7 @@ class Importer {
   struct Staged {
     Ino parent = 0;
     FoundFile found;  // without its descriptor
-    index::NewVersion version;
-    std::filesystem::path file;  // empty: inline
+    ReadFileContent content;
   };
 
   Result<void> Walk(int folder, Ino parent, unsigned depth);
@@ -62,9 +61,6 @@ class Importer {
   Result<void> TakeOther(const FoundFile& found, Ino parent);
   Result<void> TakeFile(FoundFile found, Ino parent);
   Result<bool> TakeHardLink(const FoundFile& found, Ino parent);
-  Result<void> Stage(Staged& staged);
-  Result<std::filesystem::path> CopyForStore(const FoundFile& found);
-  Result<std::filesystem::path> LinkForStore(const FoundFile& found);
   Result<void> Flush();
   Result<void> CommitSmall();
   Result<void> CommitObject(const Staged& staged);
@@ -110,7 +106,7 @@ Result<ImportProgress> Importer::Run(int folder) {
   // What was read is taken in, whatever came after it.
   const auto flushed = Flush();
   for (const auto& staged : staged_) {
-    if (!staged.file.empty()) ::unlink(staged.file.c_str());
+    if (!staged.content.file.empty()) ::unlink(staged.content.file.c_str());
   }
   if (walked && !flushed) walked = flushed.error();
   if (walked) {
@@ -219,73 +215,20 @@ Result<void> Importer::TakeFile(FoundFile found, Ino parent) {
       return Ok();
     }
   }
-  Staged staged;
-  staged.parent = parent;
-  staged.found = std::move(found);
-  auto done = Stage(staged);
-  if (!done) {
-    if (!staged.file.empty()) ::unlink(staged.file.c_str());
-    return done;
-  }
+  BOOST_OUTCOME_TRYA(content, ReadContent(found, store_, options_.mode, next_file_++, cancelled_));
+  Staged staged{parent, std::move(found), std::move(content)};
   staged.found.fd.Reset();
-  staged_bytes_ += staged.version.id.size;
+  staged_bytes_ += staged.content.version.id.size;
   staged_.push_back(std::move(staged));
   if (staged_.size() < kStagedFilesMax && staged_bytes_ < kStagedBytesMax) return Ok();
   return Flush();
-}
-
-Result<void> Importer::Stage(Staged& staged) {
-  auto& found = staged.found;
-  staged.version.mtime_ns = ToNs(found.stat.st_mtim);
-  if (static_cast<std::uint64_t>(found.stat.st_size) <= index::kInlineMax) {
-    BOOST_OUTCOME_TRYA(bytes, ReadUpTo(found.fd.get(), 0, index::kInlineMax));
-    staged.version.id = index::ContentIdOf(bytes);
-    staged.version.inline_bytes = std::move(bytes);
-    return Ok();
-  }
-  // Into a file of our own first: what is hashed is then what is kept, whoever writes meanwhile.
-  auto file = options_.mode == ImportMode::kLink ? LinkForStore(found) : CopyForStore(found);
-  if (!file && options_.mode == ImportMode::kLink) file = CopyForStore(found);
-  if (!file) return file.error();
-  staged.file = file.value();
-  BOOST_OUTCOME_TRYA(fd, OpenFile(staged.file, O_RDONLY));
-  BOOST_OUTCOME_TRYA(hashed, index::HashFile(fd.get(), cancelled_));
-  BOOST_OUTCOME_TRYA(now, StatOf(found.fd.get()));
-  if (now.st_size != found.stat.st_size || ToNs(now.st_mtim) != ToNs(found.stat.st_mtim)) {
-    return Errno(EAGAIN);  // being written: taken in by the next import
-  }
-  staged.version.id = hashed.id;
-  return Ok();
-}
-
-Result<std::filesystem::path> Importer::CopyForStore(const FoundFile& found) {
-  const auto path = store_.ImportPath(next_file_++);
-  ::unlink(path.c_str());
-  BOOST_OUTCOME_TRYA(fd, OpenFile(path, O_CREAT | O_EXCL | O_RDWR, 0600));
-  const auto size = static_cast<std::uint64_t>(found.stat.st_size);
-  auto copied = CloneFile(found.fd.get(), fd.get(), size, cancelled_);
-  if (!copied) {
-    ::unlink(path.c_str());
-    return copied.error();
-  }
-  return path;
-}
-
-Result<std::filesystem::path> Importer::LinkForStore(const FoundFile& found) {
-  const auto path = store_.ImportPath(next_file_++);
-  ::unlink(path.c_str());
-  const auto source = "/proc/self/fd/" + std::to_string(found.fd.get());
-  if (::linkat(AT_FDCWD, source.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) != 0) {
-    return LastError();
-  }
-  return path;
 }
 
 // --- into the catalogue
 
 Result<void> Importer::Flush() {
   const bool objects = std::any_of(staged_.begin(), staged_.end(),
-                                   [](const auto& staged) { return !staged.file.empty(); });
+                                   [](const auto& staged) { return !staged.content.file.empty(); });
   // The bytes are on the disk before a row says so.
   if (objects && options_.mode == ImportMode::kCopy) {
     BOOST_OUTCOME_TRYA(folder, OpenFile(store_.work_folder(), O_RDONLY | O_DIRECTORY));
@@ -293,12 +236,12 @@ Result<void> Importer::Flush() {
   }
   auto flushed = CommitSmall();
   for (const auto& staged : staged_) {
-    if (staged.file.empty()) continue;
+    if (staged.content.file.empty()) continue;
     if (flushed || !EndsImport(flushed.error())) {
       flushed = CommitObject(staged);
       if (!flushed) Failed(staged.found.name, flushed.error());
     }
-    ::unlink(staged.file.c_str());
+    ::unlink(staged.content.file.c_str());
   }
   staged_.clear();
   staged_bytes_ = 0;
@@ -310,7 +253,7 @@ Result<void> Importer::Flush() {
 Result<void> Importer::CommitSmall() {
   index::Catalogue::Batch batch(catalogue_);
   for (const auto& staged : staged_) {
-    if (!staged.file.empty()) continue;
+    if (!staged.content.file.empty()) continue;
     const auto committed = Commit(staged);
     if (!committed) Failed(staged.found.name, committed.error());
   }
@@ -320,10 +263,11 @@ Result<void> Importer::CommitSmall() {
 // One by one: the name of an object is locked until its row is there, and who holds such a lock
 // may have to wait for a batch.
 Result<void> Importer::CommitObject(const Staged& staged) {
-  const std::lock_guard lock(store_.NameLock(staged.version.id));
+  const std::lock_guard lock(store_.NameLock(staged.content.version.id));
   index::Catalogue::Batch batch(catalogue_);
-  auto linked = options_.mode == ImportMode::kLink ? store_.LinkAsIs(staged.file, staged.version.id)
-                                                   : store_.Link(staged.file, staged.version.id);
+  auto linked = options_.mode == ImportMode::kLink
+                    ? store_.LinkAsIs(staged.content.file, staged.content.version.id)
+                    : store_.Link(staged.content.file, staged.content.version.id);
   if (!linked) return linked.error();
   BOOST_OUTCOME_TRYV(Commit(staged));
   return batch.Finish();
@@ -331,18 +275,18 @@ Result<void> Importer::CommitObject(const Staged& staged) {
 
 Result<void> Importer::Commit(const Staged& staged) {
   const auto& found = staged.found;
-  BOOST_OUTCOME_TRYA(place, ChoosePlace(staged.parent, found, staged.version.id));
+  BOOST_OUTCOME_TRYA(place, ChoosePlace(staged.parent, found, staged.content.version.id));
   Ino ino = place.there;
   if (ino == 0) {
     BOOST_OUTCOME_TRYA(made, Make(staged.parent, place.name, found));
     ino = made.ino;
-    BOOST_OUTCOME_TRYA(committed, catalogue_.Commit(ino, staged.version, false));
+    BOOST_OUTCOME_TRYA(committed, catalogue_.Commit(ino, staged.content.version, false));
     ino = committed.ino;
   }
   if (found.stat.st_nlink > 1) hard_links_[found.stat.st_ino] = ino;
   if (place.there != 0) return Ok();
   ++done_.files;
-  done_.bytes += staged.version.id.size;
+  done_.bytes += staged.content.version.id.size;
   return Ok();
 }
 

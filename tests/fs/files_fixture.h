@@ -225,6 +225,11 @@ class FakeBacking final : public Backing {
     EXPECT_TRUE(fd);
     return fd ? std::move(fd.value()) : Fd();
   }
+  // The kernel forgot them with the daemon that registered them.
+  void Reset() {
+    const std::lock_guard lock(mutex_);
+    files_.clear();
+  }
   std::size_t registered() const {
     const std::lock_guard lock(mutex_);
     return files_.size();
