@@ -31,7 +31,9 @@ class DeltaWriter {
   // Answers true when this was the last part.
   virtual Result<bool> Add(std::string_view part) = 0;
   // Merges and repairs in one transaction. Error::kNotCovered if this host's summary does not
-  // cover the delta's `since`; Error::kCorrupt as above; Error::kStorage or an errno.
+  // cover the delta's `since`, or no longer does: when the delta shows that this is an old copy of
+  // its cache, it becomes another device first and forgets what it knew of itself. Error::kCorrupt
+  // as above; Error::kStorage or an errno.
   virtual Result<void> Finish() = 0;
 };
 

@@ -3,10 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -81,6 +83,7 @@ class Host {
     ASSERT_TRUE(opened) << opened.error().message();
     catalogue_ = std::move(opened).value();
     catalogue_->OnChange([this](const std::vector<Change>& changes) {
+      const std::lock_guard lock(mutex_);
       changes_.insert(changes_.end(), changes.begin(), changes.end());
     });
     catalogue_->OnPublish([this] { ++published_; });
@@ -100,8 +103,11 @@ class Host {
   Catalogue& operator*() { return *catalogue_; }
   Catalogue* operator->() { return catalogue_.get(); }
   const std::filesystem::path& dir() const { return dir_.path(); }
-  std::vector<Change> TakeChanges() { return std::exchange(changes_, {}); }
-  int TakePublished() { return std::exchange(published_, 0); }
+  std::vector<Change> TakeChanges() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(changes_, {});
+  }
+  int TakePublished() { return published_.exchange(0); }
 
   // --- by path
   Ino Find(const std::string& path) {
@@ -190,8 +196,9 @@ class Host {
   const std::int64_t skew_;
   TempDir dir_;
   std::unique_ptr<Catalogue> catalogue_;
+  std::mutex mutex_;  // of changes_
   std::vector<Change> changes_;
-  int published_ = 0;
+  std::atomic<int> published_ = 0;
 };
 
 using Parts = std::vector<std::string>;
