@@ -108,14 +108,6 @@ std::string MountedType(const std::filesystem::path& path) {
   return type;
 }
 
-// A daemon that was killed leaves a mount that answers ENOTCONN.
-Result<void> DetachDead(const std::filesystem::path& path) {
-  if (MountedType(path) != kType) return Errno(ENOTCONN);
-  spdlog::warn("detaching the dead mount that an earlier daemon left on {}", path.string());
-  if (::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) return Ok();
-  return FusermountDetach(path, true);
-}
-
 Result<struct stat> CheckFolder(const std::filesystem::path& path, std::string* why) {
   struct stat figures {};
   if (::stat(path.c_str(), &figures) != 0) {
@@ -163,6 +155,13 @@ Result<int> MountDirectly(const std::filesystem::path& path, const MountRequest&
 }
 
 }  // namespace
+
+Result<void> DetachDead(const std::filesystem::path& path) {
+  if (MountedType(path) != kType) return Errno(ENOTCONN);
+  spdlog::warn("detaching the dead mount that an earlier daemon left on {}", path.string());
+  if (::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) return Ok();
+  return FusermountDetach(path, true);
+}
 
 KernelMountOptions ParseKernelOptions(const MountRequest& request) {
   KernelMountOptions result;

@@ -32,6 +32,10 @@ KernelMountOptions ParseKernelOptions(const MountRequest& request);
 // Closes what the descriptor leads to, but not its number: it leads to /dev/null from now on.
 void LeadNowhere(int descriptor);
 
+// Takes away the mount that a killed daemon left on this path: one of ours that answers ENOTCONN.
+// Fails with ENOTCONN if it is not ours.
+Result<void> DetachDead(const std::filesystem::path& path);
+
 // A mounted filesystem and its /dev/fuse descriptor. All calls from any thread.
 class MountPoint {
  public:

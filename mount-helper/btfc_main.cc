@@ -54,7 +54,14 @@ int Main(int argc, char** argv) {
   import->callback([&] { code = ImportCommand(where);
 });
 
-CLI11_PARSE(app, argc, argv);
+try {
+  app.parse(argc, argv);
+} catch (const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+  const std::string text = error.what();
+  std::fprintf(stderr, "btfc: %s (btfc --help)\n", text.substr(0, text.find('\n')).c_str());
+  return 1;
+}
 return code;
 }  // namespace
 

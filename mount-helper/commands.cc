@@ -66,7 +66,10 @@ std::optional<std::filesystem::path> FindCache(const Where& where, std::string* 
   if (!where.cache.empty()) return Absolute(where.cache);
   if (const auto mount = FindMount(where.mount_point, why)) return CacheOf(*mount);
   if (where.mount_point.empty()) return std::nullopt;
-  return DefaultCache(HomeFolder(), Absolute(where.mount_point).filename().string());
+  auto cache = DefaultCache(HomeFolder(), Absolute(where.mount_point).filename().string());
+  std::error_code error;
+  if (!std::filesystem::exists(cache, error)) return std::nullopt;
+  return cache;
 }
 
 std::optional<json> Ask(const std::filesystem::path& cache, const json& request) {
@@ -140,6 +143,9 @@ int JoinCommand(const std::string& key_file, const Where& where) {
       where.mount_point.empty() ? "btfc" : Absolute(where.mount_point).filename().string();
   const auto cache = where.cache.empty() ? DefaultCache(HomeFolder(), name) : Absolute(where.cache);
   std::string why;
+  if (!where.mount_point.empty() && IsMounted(Absolute(where.mount_point))) {
+    return Complain(where.mount_point + " is mounted already: a host joins before its first mount");
+  }
   const auto joined = JoinCluster(key_file, cache, &why);
   if (!joined) return Complain(why.empty() ? joined.error().message() : why);
   fmt::print("joined; the key is in {}. Mount with: mount.btfc {}\n", cache.string(),

@@ -14,6 +14,7 @@
 
 #include "fs/files.h"
 #include "fs/mount.h"
+#include "fs/mount_point.h"
 #include "fs/object_store.h"
 #include "index/catalogue.h"
 #include "mount-helper/bridge.h"
@@ -21,6 +22,7 @@
 #include "mount-helper/cluster_files.h"
 #include "mount-helper/control.h"
 #include "mount-helper/import_job.h"
+#include "mount-helper/mounts.h"
 #include "mount-helper/requests.h"
 #include "mount-helper/signals.h"
 #include "torrent/swarm.h"
@@ -91,8 +93,16 @@ bool Daemon::Fail(ExitCode code, const std::string& line) {
 
 bool Daemon::CheckMountPoint() {
   const auto& path = request_.mount_point;
-  below_ = fs::Fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (below_) return true;
+  const auto reach = [&] {
+    below_ = fs::Fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    return static_cast<bool>(below_);
+  };
+  // A daemon that was killed leaves its mount behind.
+  const bool reached = reach() || (errno == ENOTCONN && fs::DetachDead(path) && reach());
+  if (reached && !IsMounted(path)) return true;
+  if (reached) {
+    return Fail(kExitFailed, fmt::format("{} is a mounted btfc folder already", path.string()));
+  }
   if (errno == ENOENT) {
     return Fail(kExitUsage,
                 fmt::format("the mount point {} does not exist (mkdir it first)", path.string()));
@@ -101,10 +111,9 @@ bool Daemon::CheckMountPoint() {
     return Fail(kExitUsage, fmt::format("the mount point {} is not a folder", path.string()));
   }
   if (errno == ENOTCONN) {
-    return Fail(kExitFailed,
-                fmt::format("the mount point {0} holds the mount of a daemon that has died; "
-                            "`umount -l {0}` removes it",
-                            path.string()));
+    return Fail(kExitFailed, fmt::format("the mount point {0} holds a mount whose daemon has died; "
+                                         "`umount -l {0}` removes it",
+                                         path.string()));
   }
   return Fail(kExitUsage, fmt::format("the mount point {} cannot be opened: {}", path.string(),
                                       std::strerror(errno)));
@@ -287,10 +296,11 @@ void Daemon::Ready() {
                request_.mount_point.string(), swarm_->Status().port,
                mount_->passthrough() ? "on" : "off");
   if (membership_.new_cluster) {
-    reporter_.Say("This is a new cluster. To add a host, copy its key there and join:");
-    reporter_.Say(fmt::format("  scp {} HOST: && ssh HOST btfc join cluster.key {}",
-                              membership_.key_file.string(), request_.mount_point.string()));
-    reporter_.Say("then mount it there with mount.btfc.");
+    const auto cache = DefaultCache("~", request_.spec);
+    reporter_.Say("This is a new cluster. To add a host, bring it the key and mount there:");
+    reporter_.Say(fmt::format("  scp {} HOST:", membership_.key_file.string()));
+    reporter_.Say(fmt::format("  ssh HOST 'btfc join cluster.key --cache {} && mount.btfc {} {}'",
+                              cache.string(), request_.spec, request_.mount_point.string()));
   }
   import_->Start([this](const std::string& line) { reporter_.Say(line); },
                  [this] {
@@ -302,7 +312,7 @@ void Daemon::Ready() {
 // What calls others ends before them: after Stop neither files nor swarm call the catalogue, so
 // nothing calls Changed, and the mount can go.
 void Daemon::Shutdown() {
-  spdlog::info("stopping");
+  if (mount_) spdlog::info("stopping");
   control_.reset();
   import_.reset();
   if (files_) files_->Stop();

@@ -72,6 +72,23 @@ WithValue Append(std::vector<std::string> MountRequest::*list) {
   };
 }
 
+// HOST, HOST:PORT or [ADDRESS]:PORT; a bare IPv6 address has several colons and no port.
+Complaint AddPeer(MountRequest& request, const std::string& value) {
+  const auto colon = value.rfind(':');
+  const bool bare_address = value.front() != '[' && value.find(':') != colon;
+  const bool with_port = colon != std::string::npos && !bare_address && value.back() != ']';
+  const auto port = with_port ? Number<std::uint16_t>(value.substr(colon + 1)) : 1;
+  if (!port || *port == 0 || colon == 0) return "a peer is HOST or HOST:PORT, a port 1 to 65535";
+  request.peers.push_back(value);
+  return {};
+}
+
+Complaint AddTracker(MountRequest& request, const std::string& value) {
+  if (value.find("://") == std::string::npos) return "a tracker is a URL, http://... or udp://...";
+  request.trackers.push_back(value);
+  return {};
+}
+
 WithValue SetPath(std::filesystem::path MountRequest::*path) {
   return [path](MountRequest& request, const std::string& value) -> Complaint {
     request.*path = value;
@@ -85,8 +102,8 @@ const std::map<std::string, WithValue, std::less<>>& ValueOptions() {
       {"key", SetPath(&MountRequest::key)},
       {"port", SetPort},
       {"listen", Append(&MountRequest::listen)},
-      {"peer", Append(&MountRequest::peers)},
-      {"tracker", Append(&MountRequest::trackers)},
+      {"peer", AddPeer},
+      {"tracker", AddTracker},
       {"read_timeout", SetReadTimeout},
       {"import", SetImport},
       {"owner", SetOwner},
@@ -186,6 +203,20 @@ Complaint CheckSpec(const std::string& spec) {
   return {};
 }
 
+bool IsWithin(const std::filesystem::path& inner, const std::filesystem::path& outer) {
+  return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();
+}
+
+// Each would have to be there before the other.
+Complaint CheckApart(const MountRequest& request) {
+  if (!IsWithin(request.cache, request.mount_point) &&
+      !IsWithin(request.mount_point, request.cache)) {
+    return {};
+  }
+  return fmt::format("the cache {} and the mount point {} must not lie within each other",
+                     request.cache.string(), request.mount_point.string());
+}
+
 Complaint Complete(MountRequest& request, const std::vector<std::string>& words,
                    const std::filesystem::path& home, const std::filesystem::path& current) {
   if (words.empty()) return "the mount point is missing (mount.btfc [SPEC] MOUNTPOINT)";
@@ -202,8 +233,9 @@ Complaint Complete(MountRequest& request, const std::vector<std::string>& words,
     request.cache = DefaultCache(home, request.spec);
   }
   request.cache = (current / request.cache).lexically_normal();
+  if (!request.cache.has_filename()) request.cache = request.cache.parent_path();
   if (!request.key.empty()) request.key = (current / request.key).lexically_normal();
-  return {};
+  return CheckApart(request);
 }
 
 // One argument that is not a positional word. `next` gives its value and moves on.

@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <csignal>
+
 #include "lab.h"
 
 namespace btfc::cluster {
@@ -65,6 +67,26 @@ TEST_F(ProgramsTest, ASecondMountOfTheCacheIsRefused) {
   EXPECT_EQ(32, refused.code);
   EXPECT_NE(std::string::npos, refused.output.find("mounted at " + Point().native()))
       << refused.output;
+}
+
+TEST_F(ProgramsTest, NoMountOverAMount) {
+  ASSERT_EQ(0, Mount(Point().native() + " " + Cache()).code);
+  const auto other = host().folder() / "other cache";
+  const auto refused = Mount("other " + Point().native() + " -o 'cache=" + other.native() + "'");
+  EXPECT_EQ(32, refused.code);
+  EXPECT_NE(std::string::npos, refused.output.find("mounted btfc folder")) << refused.output;
+  EXPECT_FALSE(std::filesystem::exists(other));
+}
+
+TEST_F(ProgramsTest, AMountReplacesTheDeadOneOfAKilledDaemon) {
+  ASSERT_EQ(0, Mount(Point().native() + " " + Cache()).code);
+  WriteFile(Point() / "file", "closed");
+  const pid_t daemon = host().Status()["pid"].get<pid_t>();
+  kill(daemon, SIGKILL);
+  ASSERT_TRUE(Eventually([&] { return HasEnded(daemon); }));
+  const auto again = Mount(Point().native() + " " + Cache());
+  ASSERT_EQ(0, again.code) << again.output;
+  EXPECT_EQ("closed", ReadFile(Point() / "file"));
 }
 
 TEST_F(ProgramsTest, WrongCallsAreNamedAndMountNothing) {
@@ -131,8 +153,13 @@ TEST_F(ProgramsTest, TheCliExplainsItself) {
   EXPECT_NE(std::string::npos, status.output.find("everything is here")) << status.output;
   EXPECT_TRUE(run("peers " + Point().native()).ok());
   EXPECT_NE(std::string::npos, run("key " + Point().native()).output.find("cluster.key"));
+  EXPECT_NE(std::string::npos, run("status /tmp").output.find("not in a mounted btfc folder"));
   EXPECT_EQ(1, run("status /tmp").code);
-  EXPECT_NE(0, run("frobnicate").code);
+  EXPECT_EQ(1,
+            run("join " + (host().cache() / "cluster.key").native() + " " + Point().native()).code);
+  const auto wrong = run("frobnicate");
+  EXPECT_EQ(1, wrong.code);
+  EXPECT_EQ(1, std::count(wrong.output.begin(), wrong.output.end(), '\n')) << wrong.output;
 }
 
 TEST_F(ProgramsTest, TheFirstMountTakesInWhatWasThere) {

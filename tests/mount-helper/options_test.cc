@@ -85,6 +85,9 @@ TEST(OptionsTest, WrongOnesAreNamed) {
   EXPECT_NE(std::string::npos, Wrong({"/m", "-o", "import=move"}).find("copy, link, none"));
   EXPECT_NE(std::string::npos, Wrong({"/m", "-o", "read_timeout=never"}).find("read_timeout"));
   EXPECT_NE(std::string::npos, Wrong({"/m", "-o", "owner=me"}).find("owner"));
+  EXPECT_NE(std::string::npos, Wrong({"/m", "-o", "peer=a:99999"}).find("peer: 'a:99999'"));
+  EXPECT_NE(std::string::npos, Wrong({"/m", "-o", "peer=:1"}).find("peer"));
+  EXPECT_NE(std::string::npos, Wrong({"/m", "-o", "tracker=t"}).find("tracker"));
   EXPECT_NE(std::string::npos, Wrong({"/m", "-o"}).find("-o"));
   EXPECT_NE(std::string::npos, Wrong({"/m", "-x"}).find("-x"));
   EXPECT_NE(std::string::npos, Wrong({"/m", "--frobnicate"}).find("--frobnicate"));
@@ -98,6 +101,18 @@ TEST(OptionsTest, WithoutAHomeTheCacheMustBeGiven) {
   auto parsed = ParseMountArguments({"/m"}, "", "/");
   ASSERT_TRUE(std::holds_alternative<UsageError>(parsed));
   EXPECT_NE(std::string::npos, std::get<UsageError>(parsed).message.find("cache="));
+}
+
+TEST(OptionsTest, CacheAndMountPointLieApart) {
+  EXPECT_NE(std::string::npos, Wrong({"/m", "-o", "cache=/m/c"}).find("within each other"));
+  EXPECT_NE(std::string::npos, Wrong({"/c/m", "-o", "cache=/c/"}).find("within each other"));
+  EXPECT_NE(std::string::npos, Wrong({"/m", "-o", "cache=/m"}).find("within each other"));
+  EXPECT_EQ("/mc", Good({"/m", "-o", "cache=/mc"}).cache);
+}
+
+TEST(OptionsTest, PeersOfEveryKind) {
+  const auto request = Good({"/m", "-o", "peer=fe80::1,peer=[fe80::1]:5,peer=[fe80::1],peer=h:5"});
+  EXPECT_EQ(4U, request.peers.size());
 }
 
 TEST(OptionsTest, HelpAndVersion) {
