@@ -178,7 +178,8 @@ struct CatalogueOptions {
   std::function<std::array<std::uint8_t, 16>()> new_id;
   std::optional<DeviceId> device;
   // Show security.* and trusted.* xattrs that other hosts set (owner=numeric). They mean what this
-  // host's administrator lets them mean, so by default a peer's do not count; they stay in the rows.
+  // host's administrator lets them mean, so by default a peer's do not count; they stay in the
+  // rows.
   bool foreign_privileged_xattrs = false;
 };
 
