@@ -38,6 +38,7 @@ struct WriteBase {
   bool taken = false;         // the working file is the object's own file
   bool passthrough = false;   // a kernel handle may write past the daemon
   bool synced = false;        // an application asked for the disk: the working name goes late
+  bool unchanged = false;     // kClean: that write changed nothing
   bool unnoted = false;       // found after a crash, and the catalogue knew nothing of it
   bool note_durable = false;  // BeginWrite's note has reached the disk
 };

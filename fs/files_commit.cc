@@ -188,7 +188,8 @@ void Files::Impl::HashAndCommit(const State& state, std::uint64_t epoch) {
     }
     state->busy = true;
     version.id = hashed.value().id;
-    version.mtime_ns = ToNs(after.value().st_mtim);
+    const auto now = StatOf(file->get());  // SetTimes may have come since the last look
+    version.mtime_ns = ToNs((now ? now : after).value().st_mtim);
   }
   const bool changed = Differs(*state, version.id);
   Publish(state, std::move(version), changed);
@@ -267,6 +268,7 @@ void Files::Impl::Committed(const State& state, const index::NewVersion& version
     later.Add([this, id = version.id] { source_.Available(id); });
   }
   state->commit_tries = 0;
+  state->base.unchanged = !changed;
   commits_fail_ = false;
   const bool passes_through = state->mode == KernelMode::kPassthrough;
   if (state->handles > 0 && !own && !passes_through) {
@@ -324,7 +326,9 @@ void Files::Impl::ReleaseWorkName(FileState& state) {
   state.work_name = false;
   // Bytes in the index that nobody wanted on the disk: the database is as safe as a file is.
   const bool in_index = state.content.size <= index::kInlineMax;
-  const bool at_once = state.orphan || (in_index && !state.base.synced && !state.base.taken);
+  // And a copy that stayed one stands for nothing: its version has been safe before.
+  const bool at_once = state.orphan || (!state.base.taken &&
+                                        (state.base.unchanged || (in_index && !state.base.synced)));
   if (at_once) {
     ::unlink(store_.WorkPath(state.ino).c_str());
   } else {

@@ -44,6 +44,7 @@ struct Files::Impl::Leftovers {
   std::vector<std::filesystem::path> strange;
   std::set<index::Ino> committed;  // work/INO is the object of the current version, too
   std::vector<index::ContentId> verify;
+  std::set<std::filesystem::path> versions;  // of shared files: those that are versions' objects
 };
 
 Result<void> Files::Impl::Recover() {
@@ -71,6 +72,10 @@ Result<void> Files::Impl::Recover() {
   }
   for (const auto ino : left.plain) {
     if (noted.contains(ino) || left.committed.contains(ino)) continue;
+    if (left.versions.contains(store_.WorkPath(ino))) {
+      ::unlink(store_.WorkPath(ino).c_str());  // another host's has followed it
+      continue;
+    }
     BOOST_OUTCOME_TRYV(RecoverUnnoted(ino));
   }
   workers_.Post(Workers::Length::kLong, [this, verify = left.verify] {
@@ -119,15 +124,17 @@ Result<void> Files::Impl::UnshareWorkFiles(Leftovers& left) {
   struct Shared {
     index::Ino ino = 0;
     bool plain = false;
+    std::filesystem::path path;
   };
-  std::map<ino_t, Shared> shared;
-  const auto look = [&shared](const std::filesystem::path& path, Shared of) {
+  std::multimap<ino_t, Shared> shared;
+  const auto look = [&shared](Shared file) {
     struct stat st {};
-    if (::lstat(path.c_str(), &st) == 0 && st.st_nlink > 1) shared.emplace(st.st_ino, of);
+    if (::lstat(file.path.c_str(), &st) != 0 || st.st_nlink == 1) return;
+    shared.emplace(st.st_ino, std::move(file));
   };
-  for (const auto ino : left.plain) look(store_.WorkPath(ino), {ino, true});
+  for (const auto ino : left.plain) look({ino, true, store_.WorkPath(ino)});
   for (const auto& [ino, paths] : left.aside) {
-    for (const auto& path : paths) look(path.second, {ino, false});
+    for (const auto& path : paths) look({ino, false, path.second});
   }
   if (shared.empty()) return Ok();
   std::error_code error;
@@ -137,20 +144,25 @@ Result<void> Files::Impl::UnshareWorkFiles(Leftovers& left) {
     const auto id = ObjectStore::ParseObjectName(entry->path().filename().string());
     struct stat st {};
     if (!id || ::lstat(entry->path().c_str(), &st) != 0) continue;
-    const auto found = shared.find(st.st_ino);
-    if (found == shared.end()) continue;
-    const auto node = catalogue_.Get(found->second.ino);
-    const bool current = node && node.value().content.id == *id &&
-                         node.value().content.state == index::Content::State::kObject;
-    const bool version =
-        current || IsVersion(found->second.ino, [&](const auto& each) { return each.id == *id; });
+    bool version = false;
+    const auto [first, last] = shared.equal_range(st.st_ino);
+    if (first == last) continue;
+    for (auto file = first; file != last; ++file) {
+      const auto& [ino, plain, path] = file->second;
+      const auto node = catalogue_.Get(ino);
+      const bool current = node && node.value().content.id == *id &&
+                           node.value().content.state == index::Content::State::kObject;
+      if (current && plain) left.committed.insert(ino);
+      if (!current && !IsVersion(ino, [&](const auto& each) { return each.id == *id; })) continue;
+      left.versions.insert(path);
+      version = true;
+    }
     BOOST_OUTCOME_TRYV(catalogue_.SetPresent(*id, version));
     if (version) {
       left.verify.push_back(*id);
     } else {
       BOOST_OUTCOME_TRYV(store_.Remove(*id));
     }
-    if (current && found->second.plain) left.committed.insert(found->second.ino);
   }
   if (error) return error;
   return Ok();
@@ -161,7 +173,8 @@ Result<void> Files::Impl::UnshareWorkFiles(Leftovers& left) {
 void Files::Impl::RestorePlain(Leftovers& left) {
   for (const auto& [ino, paths] : left.aside) {
     for (auto path = paths.rbegin(); path != paths.rend(); ++path) {
-      const bool missing = !left.plain.contains(ino) && !HoldsVersion(ino, path->second);
+      const bool missing = !left.plain.contains(ino) && !left.versions.contains(path->second) &&
+                           !HoldsVersion(ino, path->second);
       if (missing && ::rename(path->second.c_str(), store_.WorkPath(ino).c_str()) == 0) {
         left.plain.insert(ino);
       } else {
