@@ -4,45 +4,74 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
+#include <filesystem>
+#include <iterator>
 #include <map>
 #include <random>
+#include <thread>
+#include <vector>
 
 #include "lab.h"
 
 namespace btfc::cluster {
 namespace {
 
-// What was closed before the daemon was killed is there after the next mount, whole.
+std::size_t SizeOf(unsigned file) { return file % 10 == 0 ? 200'000 : 3000; }
+
+// Copies up to 1,000 files until the mount is gone. Those whose close() returned, with their seeds.
+std::map<std::string, unsigned> CopyUntilKilled(Host& host, unsigned round) {
+  std::map<std::string, unsigned> closed;
+  for (unsigned i = 0; i < 1000; ++i) {
+    const auto name = "r" + std::to_string(round) + "-" + std::to_string(i);
+    const auto bytes = RandomBytes(SizeOf(i), round * 1000 + i);
+    const int fd = open((host / name).c_str(), O_WRONLY | O_CREAT | O_EXCL, 0644);
+    if (fd < 0) break;
+    const auto written = write(fd, bytes.data(), bytes.size());
+    if (close(fd) != 0 || written != static_cast<ssize_t>(bytes.size())) break;
+    closed[name] = i;
+  }
+  return closed;
+}
+
+// What was closed before the daemon was killed is there after the next mount, whole; in each round
+// the last copies, whose commits were under way, and in the end all of them again.
 TEST(FaultsTest, WhatWasClosedSurvivesAKill) {
   BTFC_NEEDS_LAB();
   Lab lab(1);
-  const int kRounds = std::getenv("BTFC_LONG") != nullptr ? 50 : 8;
+  const unsigned rounds = std::getenv("BTFC_LONG") != nullptr ? 500 : 50;
   std::mt19937 random(1);
-  std::map<std::string, std::string> closed;
-  for (int round = 0; round < kRounds; ++round) {
-    ASSERT_TRUE(lab[0].Start());
-    const auto victim = lab[0].pid();
-    const auto microseconds = std::to_string(std::uniform_int_distribution(1000, 400'000)(random));
-    Daemon killer({"sh", "-c",
-                   "sleep $(echo " + microseconds + " | awk '{print $1 / 1000000}'); kill -9 " +
-                       std::to_string(victim)},
-                  -1, (lab[0].folder() / "killer.log").native());
-    for (int i = 0; i < 1000; ++i) {
-      const auto name = "r" + std::to_string(round) + "-" + std::to_string(i);
-      const auto bytes = RandomBytes(i % 10 == 0 ? 200'000 : 3000, round * 1000 + i);
-      const int fd = open((lab[0] / name).c_str(), O_WRONLY | O_CREAT | O_EXCL, 0644);
-      if (fd < 0) break;
-      const auto written = write(fd, bytes.data(), bytes.size());
-      if (close(fd) != 0 || written != static_cast<ssize_t>(bytes.size())) break;
-      closed[name] = bytes;
+  std::vector<std::map<std::string, unsigned>> closed;
+  const auto expect_whole = [&](unsigned round) {
+    for (const auto& [name, i] : closed[round]) {
+      const auto bytes = RandomBytes(SizeOf(i), round * 1000 + i);
+      ASSERT_TRUE(bytes == ReadFile(lab[0] / name)) << name;
     }
-    killer.Wait(std::chrono::seconds(10));
-    lab[0].Kill();
-  }
+  };
+  std::size_t files = 0;
   ASSERT_TRUE(lab[0].Start());
-  EXPECT_FALSE(closed.empty());
-  for (const auto& [name, bytes] : closed) ASSERT_EQ(bytes, ReadFile(lab[0] / name)) << name;
+  for (unsigned round = 0; round < rounds; ++round) {
+    const std::chrono::microseconds moment(std::uniform_int_distribution(500, 150'000)(random));
+    std::thread killer([victim = lab[0].pid(), moment] {
+      std::this_thread::sleep_for(moment);  // at no particular moment of the copy
+      kill(victim, SIGKILL);
+    });
+    closed.push_back(CopyUntilKilled(lab[0], round));
+    killer.join();
+    files += closed.back().size();
+    lab[0].Kill();
+    ASSERT_TRUE(lab[0].Start());
+    ASSERT_NO_FATAL_FAILURE(expect_whole(round)) << "round " << round;
+  }
+  EXPECT_GT(files, rounds) << "the kills came before anything was copied";
+  for (unsigned round = 0; round < rounds; ++round) {
+    ASSERT_NO_FATAL_FAILURE(expect_whole(round)) << "round " << round;
+  }
+  // Nor is anything there that nobody made: at most the one file that was being written.
+  const auto entries = std::distance(std::filesystem::directory_iterator(lab[0].mount()),
+                                     std::filesystem::directory_iterator());
+  EXPECT_LE(static_cast<std::size_t>(entries), files + rounds);
 }
 
 TEST(FaultsTest, AKillWhileFetchingLosesNothing) {
