@@ -145,6 +145,7 @@ class ContentTorrents::Impl {
     params.extensions.push_back(
         [this, id = load.id, number = entry.number, counters = entry.counters, seed = load.seed,
          only_asked = load.only_asked](const lt::torrent_handle& handle, lt::client_data_t) {
+          SetCertificate(handle, session_.node);
           std::optional<std::uint32_t> hidden;
           if (seed) hidden = static_cast<std::uint32_t>(PieceCount(id.size));
           auto plugin = std::make_shared<ContentPlugin>(MakeEvents(id, number), counters, hidden,
@@ -193,7 +194,6 @@ class ContentTorrents::Impl {
     entry->handle = handle;
     entry->plugin = plugin;
     if (entry->closing) return session_.session->remove_torrent(handle);
-    SetCertificate(handle, session_.node);
     TellReady(id, *entry);
   }
 

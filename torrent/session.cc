@@ -46,7 +46,7 @@ std::string ListenInterfaces(const std::vector<std::string>& addresses, std::uin
   return list;
 }
 
-lt::settings_pack Settings(const SessionOptions& options, const std::string& listen,
+lt::settings_pack Settings(const SessionOptions& options,
                            const std::vector<std::string>& addresses) {
   using lt::settings_pack;
   settings_pack pack;
@@ -54,7 +54,7 @@ lt::settings_pack Settings(const SessionOptions& options, const std::string& lis
                lt::alert_category::error | lt::alert_category::status | lt::alert_category::peer);
   pack.set_int(settings_pack::alert_queue_size, 100'000);
   pack.set_str(settings_pack::user_agent, "btfc");
-  pack.set_str(settings_pack::listen_interfaces, listen);
+  pack.set_str(settings_pack::listen_interfaces, "");  // see Open
   // Others dial us where our connections come from.
   if (options.listen.size() == 1 && addresses.size() == 1) {
     pack.set_str(settings_pack::outgoing_interfaces, addresses.front());
@@ -116,6 +116,9 @@ class Session::Impl {
   Impl(const SessionOptions& options, Loop& loop,
        std::function<void(const std::string&, const std::string&)> refused)
       : options_(options), loop_(loop), refused_(std::move(refused)) {}
+  ~Impl() { Stop(); }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
 
   Result<void> Open(LinkListener& listener, std::string* why) {
     addresses_ = ListenAddresses(options_.listen);
@@ -123,6 +126,9 @@ class Session::Impl {
       *why = "no address to listen on: none of those given exists on this host";
       return Errno(EADDRNOTAVAIL);
     }
+    // Who connects before the control torrent can show our certificate is refused, and dials again
+    // seconds later: the port opens last.
+    BOOST_OUTCOME_TRY(AddControlTorrent(listener, why));
     std::uint16_t first = options_.port;
     for (int i = 0; i < kPortTries; ++i) {
       const auto port = FreePort(addresses_, first);
@@ -136,7 +142,8 @@ class Session::Impl {
         if (options_.port != 0 && port_ != options_.port) {
           spdlog::warn("port {} is taken; listening on {}", options_.port, port_);
         }
-        return AddControlTorrent(listener, why);
+        session_->set_alert_notify([this] { loop_.Post([this] { DrainAlerts(); }); });
+        return Ok();
       }
       first = static_cast<std::uint16_t>(port.value() + 1);
     }
@@ -173,12 +180,15 @@ class Session::Impl {
   SessionHandle& handle() { return handle_; }
 
  private:
-  // Starts a session on this port; false if another program has it.
+  // Opens this port; false if another program has it.
   bool Listen(std::uint16_t port) {
-    const std::string listen = ListenInterfaces(addresses_, port, options_.dht);
-    lt::session_params params(Settings(options_, listen, addresses_));
-    params.extensions.clear();  // no exchange of metadata or peers with anybody
-    session_ = std::make_unique<lt::session>(std::move(params));
+    lt::settings_pack pack;
+    pack.set_str(lt::settings_pack::listen_interfaces,
+                 ListenInterfaces(addresses_, port, options_.dht));
+    session_->apply_settings(pack);
+    // The network thread does both in a row: no handshake ends while the torrent is paused, which
+    // it is until now so that its first announcement finds the port open.
+    control_.resume();
     const auto deadline = std::chrono::steady_clock::now() + kListenMax;
     std::size_t open = 0;
     while (open < addresses_.size() && std::chrono::steady_clock::now() < deadline) {
@@ -188,7 +198,6 @@ class Session::Impl {
       for (const lt::alert* alert : alerts) {
         if (const auto* failed = lt::alert_cast<lt::listen_failed_alert>(alert)) {
           listen_error_ = failed->error.message();
-          session_.reset();
           return false;
         }
         const auto* succeeded = lt::alert_cast<lt::listen_succeeded_alert>(alert);
@@ -197,13 +206,15 @@ class Session::Impl {
     }
     if (open == 0) {
       listen_error_ = "no answer";
-      session_.reset();
       return false;
     }
     return true;
   }
 
   Result<void> AddControlTorrent(LinkListener& listener, std::string* why) {
+    lt::session_params session_params(Settings(options_, addresses_));
+    session_params.extensions.clear();  // no exchange of metadata or peers with anybody
+    session_ = std::make_unique<lt::session>(std::move(session_params));
     handle_.session = session_.get();
     handle_.queue = std::make_shared<NetworkQueue>(&session_->get_context());
     handle_.cluster = options_.cluster;
@@ -226,17 +237,15 @@ class Session::Impl {
       if (!options_.dht) params.flags |= lt::torrent_flags::disable_dht;
       params.trackers = options_.trackers;
       params.extensions.push_back(
-          [queue = handle_.queue, &listener](const lt::torrent_handle&, lt::client_data_t) {
-            return std::make_shared<ControlPlugin>(queue, listener);
+          [this, &listener](const lt::torrent_handle& torrent, lt::client_data_t) {
+            SetCertificate(torrent, options_.node);
+            return std::make_shared<ControlPlugin>(handle_.queue, listener);
           });
       control_ = session_->add_torrent(std::move(params));
-      SetCertificate(control_, options_.node);
-      control_.resume();  // without the certificate it would refuse members
     } catch (const std::exception& error) {
       *why = std::string("libtorrent refused the control torrent: ") + error.what();
       return Errno(EIO);
     }
-    session_->set_alert_notify([this] { loop_.Post([this] { DrainAlerts(); }); });
     return Ok();
   }
 

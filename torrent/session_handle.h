@@ -20,7 +20,9 @@ struct SessionHandle {
   std::function<void(lt::alert*)> on_alert;
 };
 
-// Makes peers show this host's certificate on a torrent.
+// Shows this host's certificate to a torrent's peers. To be called where libtorrent makes the
+// torrent's plugin: on the network thread, before any connection can name the torrent. In between
+// connections would be refused.
 void SetCertificate(lt::torrent_handle torrent, const NodeIdentity& node);
 
 }  // namespace btfc::torrent
