@@ -176,8 +176,6 @@ std::uint64_t Host::ReceivedBytes() const {
 
 Lab::Lab(int count) {
   EnterOwnNamespaces();
-  std::string pattern = testing::TempDir() + "btfc-lab-XXXXXX";
-  folder_ = mkdtemp(pattern.data());
   Ip("link add br0 type bridge");
   Ip("link set br0 up");
   // /sys shows the network namespace of the process that mounted it.
@@ -196,8 +194,6 @@ Lab::~Lab() {
   hosts_.clear();
   umount2("/sys", MNT_DETACH);
   Shell("ip link delete br0");
-  std::error_code error;
-  std::filesystem::remove_all(folder_, error);
 }
 
 Host& Lab::Add() {

@@ -30,28 +30,14 @@
 #include "fs/object_store.h"
 #include "index/catalogue.h"
 #include "index/merkle.h"
+#include "tests/support/needs.h"
+#include "tests/support/temp_dir.h"
 
 namespace btfc::fs {
 
 inline constexpr std::chrono::seconds kPatience{30};
 
-class TempDir {
- public:
-  TempDir() {
-    std::string pattern = testing::TempDir() + "btfc-fs-XXXXXX";
-    path_ = mkdtemp(pattern.data());
-  }
-  ~TempDir() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
+using test::TempDir;
 
 // Asks until it is so, or patience ends.
 inline bool Eventually(const std::function<bool()>& so) {

@@ -33,7 +33,7 @@ class SmallDisk {
 };
 
 TEST(FullDiskTest, WritesAndCopiesFailAndNothingIsLost) {
-  if (!SmallDisk::Possible()) GTEST_SKIP() << "needs root to mount a small disk";
+  BTFC_NEEDS(SmallDisk::Possible(), "needs root to mount a small disk");
   const SmallDisk disk;
   Host host('a', disk.path());
   host.Start();
@@ -63,7 +63,7 @@ TEST(FullDiskTest, WritesAndCopiesFailAndNothingIsLost) {
 
 // What close() returned for is committed when there is room again.
 TEST(FullDiskTest, ACommitWaitsForRoom) {
-  if (!SmallDisk::Possible()) GTEST_SKIP() << "needs root to mount a small disk";
+  BTFC_NEEDS(SmallDisk::Possible(), "needs root to mount a small disk");
   const SmallDisk disk;
   Host host('a', disk.path());
   host.Start();

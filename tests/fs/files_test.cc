@@ -290,7 +290,7 @@ TEST_F(FilesTest, ATakenObjectWaitsForTheSwarmToLetGo) {
   Answer<Opened> answer;
   const auto ticket = host_.files->Open(ino, O_RDWR, answer.Done());
   EXPECT_NE(ticket, 0U);
-  if (host_.store->reflinks()) GTEST_SKIP() << "objects are shared, not taken, on this filesystem";
+  BTFC_NEEDS(!host_.store->reflinks(), "objects are shared, not taken, on this filesystem");
   ASSERT_TRUE(Eventually([&] { return host_.source.held() == 1; }));
   EXPECT_FALSE(answer.ready());
   host_.source.LetWithdrawalsGo();
@@ -307,7 +307,7 @@ TEST_F(FilesTest, ATakenObjectWaitsForTheSwarmToLetGo) {
 
 TEST_F(FilesTest, AnOpenThatWaitsCanBeCancelled) {
   const auto ino = host_.File("f", Bytes(kLarge));
-  if (host_.store->reflinks()) GTEST_SKIP() << "nothing waits on this filesystem";
+  BTFC_NEEDS(!host_.store->reflinks(), "nothing waits on this filesystem");
   host_.source.HoldWithdrawals();
   Answer<Opened> answer;
   const auto ticket = host_.files->Open(ino, O_RDWR, answer.Done());

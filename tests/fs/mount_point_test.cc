@@ -248,7 +248,7 @@ TEST(MountPoint, TheDeadMountOfAKilledDaemonIsReplaced) {
 // what it finds it says by its exit status.
 TEST(MountPoint, AnOrdinaryUserMountsThroughFusermount) {
   BTFC_NEED_MOUNT();
-  if (::access("/usr/bin/fusermount3", X_OK) != 0) GTEST_SKIP() << "skipped: no fusermount3";
+  BTFC_NEEDS(::access("/usr/bin/fusermount3", X_OK) == 0, "there is no fusermount3");
   TempFolder folder("user");
   TempFolder scratch("device");
   ASSERT_EQ(::chown(folder.path().c_str(), kUser, kUser), 0);
@@ -275,7 +275,7 @@ TEST(MountPoint, AnOrdinaryUserMountsThroughFusermount) {
 
 TEST(MountPoint, WhatFusermountRefusesIsSaid) {
   BTFC_NEED_MOUNT();
-  if (::access("/usr/bin/fusermount3", X_OK) != 0) GTEST_SKIP() << "skipped: no fusermount3";
+  BTFC_NEEDS(::access("/usr/bin/fusermount3", X_OK) == 0, "there is no fusermount3");
   TempFolder folder("refused");  // root's: not writable by others
   TempFolder scratch("device");
   int ends[2];

@@ -44,18 +44,6 @@ std::string WhyNoMount() {
   return {};
 }
 
-TempFolder::TempFolder(const std::string& name) {
-  std::string path = (std::filesystem::path(testing::TempDir()) / ("btfc-" + name + "-XXXXXX"));
-  if (::mkdtemp(path.data()) == nullptr) ADD_FAILURE() << "no temporary folder at " << path;
-  ::chmod(path.c_str(), 0755);
-  path_ = path;
-}
-
-TempFolder::~TempFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
 std::uint64_t HeldSource::Request(const index::ContentId& /*id*/, std::uint64_t /*offset*/,
                                   std::uint64_t /*length*/, Done done) {
   const std::lock_guard lock(mutex_);

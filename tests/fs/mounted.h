@@ -15,33 +15,23 @@
 #include "fs/mount.h"
 #include "fs/object_store.h"
 #include "index/catalogue.h"
+#include "tests/support/needs.h"
+#include "tests/support/temp_dir.h"
 
 namespace btfc::fs::test {
 
-// Why no mount is possible here; empty if it is. In CI (environment CI set) a missing /dev/fuse
-// or missing rights are a failure of the test instead.
+// Why no mount is possible here; empty if it is.
 std::string WhyNoMount();
 
 // At the start of a test that mounts.
-#define BTFC_NEED_MOUNT()                                                            \
-  if (const std::string why = btfc::fs::test::WhyNoMount(); !why.empty()) {          \
-    if (std::getenv("CI") != nullptr) FAIL() << "CI must be able to mount: " << why; \
-    GTEST_SKIP() << why;                                                             \
-  }                                                                                  \
-  static_assert(true)
+#define BTFC_NEED_MOUNT()                                  \
+  const std::string why_no = btfc::fs::test::WhyNoMount(); \
+  BTFC_NEEDS(why_no.empty(), why_no)
 
-// A new folder below testing::TempDir(), removed with all its content.
-class TempFolder {
+// Other users of the machine may look in.
+class TempFolder : public btfc::test::TempDir {
  public:
-  explicit TempFolder(const std::string& name);
-  ~TempFolder();
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
+  explicit TempFolder(const std::string& name) : TempDir(name, 0755) {}
 };
 
 // Delivers nothing, unless the test answers the requests itself.

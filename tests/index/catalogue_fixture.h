@@ -14,26 +14,11 @@
 
 #include "index/catalogue.h"
 #include "index/merkle.h"
+#include "tests/support/temp_dir.h"
 
 namespace btfc::index {
 
-class TempDir {
- public:
-  TempDir() {
-    std::string pattern = testing::TempDir() + "btfc-index-XXXXXX";
-    path_ = mkdtemp(pattern.data());
-  }
-  ~TempDir() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
+using test::TempDir;
 
 inline NewVersion VersionOf(const std::string& bytes, std::int64_t mtime_ns = 5) {
   NewVersion version;

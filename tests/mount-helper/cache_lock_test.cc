@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <thread>
 
+#include "tests/support/temp_dir.h"
+
 namespace btfc::mount_helper {
 namespace {
 
@@ -12,13 +14,8 @@ using std::chrono::milliseconds;
 
 class CacheLockTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = testing::TempDir() + "cache-lock-XXXXXX";
-    cache_ = mkdtemp(pattern.data());
-  }
-  void TearDown() override { std::filesystem::remove_all(cache_); }
-
-  std::filesystem::path cache_;
+  const test::TempDir folder_;
+  const std::filesystem::path cache_ = folder_.path();
 };
 
 TEST_F(CacheLockTest, OneAtATime) {

@@ -5,20 +5,17 @@
 
 #include <fstream>
 
+#include "tests/support/temp_dir.h"
+
 namespace btfc::mount_helper {
 namespace {
 
 class ClusterFilesTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = testing::TempDir() + "cluster-files-XXXXXX";
-    folder_ = mkdtemp(pattern.data());
-    cache_ = folder_ / "caches" / "work";
-    ASSERT_TRUE(MakeCacheFolder(cache_, &why_)) << why_;
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
+  void SetUp() override { ASSERT_TRUE(MakeCacheFolder(cache_, &why_)) << why_; }
 
-  std::filesystem::path folder_, cache_;
+  const test::TempDir folder_;
+  const std::filesystem::path cache_ = folder_ / "caches" / "work";
   std::string why_;
 };
 

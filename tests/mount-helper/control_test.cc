@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tests/support/temp_dir.h"
+
 namespace btfc::mount_helper {
 namespace {
 
@@ -12,19 +14,15 @@ using nlohmann::json;
 
 class ControlTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = testing::TempDir() + "control-XXXXXX";
-    // Longer than a socket's address may be.
-    cache_ = std::filesystem::path(mkdtemp(pattern.data())) / std::string(150, 'x');
-    std::filesystem::create_directory(cache_);
-  }
-  void TearDown() override { std::filesystem::remove_all(cache_.parent_path()); }
+  void SetUp() override { std::filesystem::create_directory(cache_); }
 
   Result<json> Ask(const json& request) {
     return AskDaemon(cache_, request, std::chrono::seconds(30));
   }
 
-  std::filesystem::path cache_;
+  const test::TempDir folder_;
+  // Longer than a socket's address may be.
+  const std::filesystem::path cache_ = folder_ / std::string(150, 'x');
 };
 
 TEST_F(ControlTest, AnswersWhatTheHandlerSays) {

@@ -9,7 +9,7 @@
 #include <iterator>
 #include <string>
 
-#include "temp_dir.h"
+#include "tests/support/temp_dir.h"
 
 namespace btfc::torrent {
 namespace {
@@ -29,7 +29,7 @@ std::string ReadFile(const std::filesystem::path& file) {
 class IdentityTest : public testing::Test {
  protected:
   std::filesystem::path File(const char* name) const { return dir_.path() / name; }
-  TempDir dir_;
+  test::TempDir dir_;
   std::string why_;
 };
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "test_host.h"
+#include "tests/support/needs.h"
 
 namespace btfc::torrent {
 namespace {
@@ -51,7 +52,7 @@ class LabTest : public testing::Test {
 
 TEST_F(LabTest, OneToThree) {
   const Lab lab(4, 200);
-  if (!lab.ok()) GTEST_SKIP() << "needs root and network namespaces";
+  BTFC_NEEDS(lab.ok(), "needs root and network namespaces");
   MakeHosts(lab, 4);
   for (int i = 0; i < 4; ++i) StartHost(lab, i);
   for (const auto& host : hosts_) ASSERT_TRUE(host->WaitForPeers(3));
@@ -75,7 +76,7 @@ TEST_F(LabTest, OneToThree) {
 
 TEST_F(LabTest, LateJoinerUsesAllHolders) {
   const Lab lab(4, 50);
-  if (!lab.ok()) GTEST_SKIP() << "needs root and network namespaces";
+  BTFC_NEEDS(lab.ok(), "needs root and network namespaces");
   MakeHosts(lab, 4);
   const std::string bytes = RandomBytes(45 << 20U, 2);
   index::ContentId id;
@@ -99,7 +100,7 @@ TEST_F(LabTest, LateJoinerUsesAllHolders) {
 
 TEST_F(LabTest, ReadOfWhatIsStillArriving) {
   const Lab lab(2, 80);
-  if (!lab.ok()) GTEST_SKIP() << "needs root and network namespaces";
+  BTFC_NEEDS(lab.ok(), "needs root and network namespaces");
   MakeHosts(lab, 2);
   const std::string bytes = RandomBytes(100 << 20U, 3);
   const auto id = hosts_[0]->objects->Put(bytes);

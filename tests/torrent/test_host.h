@@ -14,10 +14,12 @@
 #include <vector>
 
 #include "fake_replica.h"
-#include "temp_dir.h"
+#include "tests/support/temp_dir.h"
 #include "torrent/swarm.h"
 
 namespace btfc::torrent {
+
+using test::TempDir;
 
 // Objects in a folder: whole ones under their root, partial ones with ".part".
 class FileObjects final : public ObjectPort {
