@@ -53,6 +53,8 @@ Result<Finished> RunHelper(std::vector<std::string> arguments, int socket) {
   if (socket >= 0) environment.push_back(fmt::format("_FUSE_COMMFD={}", kHelperSocket));
   std::vector<char*> argv;
   std::vector<char*> envp;
+  argv.reserve(arguments.size() + 1);
+  envp.reserve(environment.size() + 1);
   for (std::string& word : arguments) argv.push_back(word.data());
   for (std::string& word : environment) envp.push_back(word.data());
   argv.push_back(nullptr);

@@ -245,6 +245,7 @@ Repairer::Lateness Repairer::LatenessOf(const Link& link) {
 void Repairer::RepairName(std::vector<Link> links) {
   std::sort(links.begin(), links.end(), [](const Link& a, const Link& b) { return a.id < b.id; });
   std::vector<InodeRow> inodes;
+  inodes.reserve(links.size());
   for (const Link& link : links)
     inodes.push_back(*tables_.GetInode(link.ino));  // live: it has come
   Ino first_folder = 0;

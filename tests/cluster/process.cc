@@ -28,6 +28,7 @@ constexpr auto kPoll = std::chrono::milliseconds(2);
   const int null = open("/dev/null", O_RDONLY);
   dup2(null, STDIN_FILENO);
   std::vector<char*> arguments;
+  arguments.reserve(command.size() + 1);
   for (const auto& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   execvp(arguments[0], arguments.data());
