@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 #include "index/content.h"
+#include "index/merkle.h"
 #include "index/result.h"
 
 namespace btfc::fs {
@@ -21,6 +23,9 @@ class ContentSource {
   virtual std::uint64_t Request(const index::ContentId& id, std::uint64_t offset,
                                 std::uint64_t length, Done done) = 0;
   virtual void Cancel(std::uint64_t request) = 0;
+  // What HashFile told of an object that is about to be Available, before any row tells others of
+  // it: who serves it need not read it again.
+  virtual void Hashed(const index::ContentId& /*id*/, const std::vector<index::Hash>& /*pieces*/) {}
   // This object is whole in the store: serve it.
   virtual void Available(const index::ContentId& id) = 0;
   // Stop serving this object; `done` when no descriptor of it is open outside fs.

@@ -192,6 +192,7 @@ void Files::Impl::HashAndCommit(const State& state, std::uint64_t epoch) {
     version.mtime_ns = ToNs((now ? now : after).value().st_mtim);
   }
   const bool changed = Differs(*state, version.id);
+  if (changed) source_.Hashed(version.id, hashed.value().pieces);
   Publish(state, std::move(version), changed);
 }
 

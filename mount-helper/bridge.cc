@@ -24,6 +24,10 @@ void Bridge::Cancel(std::uint64_t request) {
   if (torrent::Swarm* swarm = swarm_; swarm != nullptr && request != 0) swarm->CancelRead(request);
 }
 
+void Bridge::Hashed(const index::ContentId& id, const std::vector<index::Hash>& pieces) {
+  if (torrent::Swarm* swarm = swarm_; swarm != nullptr) swarm->Hashed(id, pieces);
+}
+
 void Bridge::Available(const index::ContentId& id) {
   if (torrent::Swarm* swarm = swarm_; swarm != nullptr) swarm->Available(id);
 }

@@ -27,6 +27,7 @@ class Bridge final : public fs::ContentSource, public torrent::ObjectPort {
   std::uint64_t Request(const index::ContentId& id, std::uint64_t offset, std::uint64_t length,
                         Done done) override;
   void Cancel(std::uint64_t request) override;
+  void Hashed(const index::ContentId& id, const std::vector<index::Hash>& pieces) override;
   void Available(const index::ContentId& id) override;
   void Withdraw(const index::ContentId& id, std::function<void()> done) override;
 

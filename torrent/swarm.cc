@@ -8,6 +8,7 @@
 #include <set>
 #include <utility>
 
+#include "torrent/content_info.h"
 #include "torrent/content_torrents.h"
 #include "torrent/delta_receiver.h"
 #include "torrent/delta_sender.h"
@@ -124,6 +125,11 @@ class Swarm::Impl final : public LinkListener {
   }
   void CancelRead(std::uint64_t read) {
     loop_.Post([this, read] { fetcher_->CancelRead(read); });
+  }
+  void Hashed(const index::ContentId& id, const std::vector<index::Hash>& pieces) {
+    if (id.size <= kSmallMax || !IsLayerOf(id, pieces)) return;
+    // Who asks for the object is answered by the same loop, later.
+    disk_.Post([this, id, pieces] { layers_.Keep(id, pieces); });
   }
   void Available(const index::ContentId& id) {
     loop_.Post([this, id] { holder_->Available(id); });
@@ -388,6 +394,9 @@ std::uint64_t Swarm::Read(const index::ContentId& id, std::uint64_t offset, std:
   return impl_->Read(id, offset, length, std::move(done));
 }
 void Swarm::CancelRead(std::uint64_t read) { impl_->CancelRead(read); }
+void Swarm::Hashed(const index::ContentId& id, const std::vector<index::Hash>& pieces) {
+  impl_->Hashed(id, pieces);
+}
 void Swarm::Available(const index::ContentId& id) { impl_->Available(id); }
 void Swarm::Withdraw(const index::ContentId& id, std::function<void()> done) {
   impl_->Withdraw(id, std::move(done));

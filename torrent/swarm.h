@@ -10,6 +10,7 @@
 
 #include "index/content.h"
 #include "index/ids.h"
+#include "index/merkle.h"
 #include "index/replica.h"
 #include "index/result.h"
 #include "torrent/identity.h"
@@ -83,6 +84,8 @@ class Swarm {
   std::uint64_t Read(const index::ContentId& id, std::uint64_t offset, std::uint64_t length,
                      Done done);
   void CancelRead(std::uint64_t read);
+  // The hashes of the pieces of an object that will soon be in the store; optional.
+  void Hashed(const index::ContentId& id, const std::vector<index::Hash>& pieces);
   // An object is in the store, ready to be served.
   void Available(const index::ContentId& id);
   // Stop serving an object whose file is about to change or go. `done` when the swarm has no

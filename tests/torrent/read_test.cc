@@ -214,5 +214,39 @@ TEST_F(ReadTest, NewVersionTakesWhatTheOldOneHas) {
   EXPECT_LT(Received(b), kMiB);
 }
 
+// What was hashed when it was committed is not read again before it is served: a file with a
+// damaged piece is not found out, and its other pieces are given.
+TEST_F(ReadTest, AnObjectWithItsHashesIsServedUnread) {
+  TestHost a(cluster_, 118);
+  TestHost b(cluster_, 119);
+  Connect(a, b);
+  const std::string bytes = RandomBytes(4 * kMiB, 118);
+  const auto id = a.objects->Put(bytes);
+  const auto file = *a.objects->Find(id);
+  const int fd = ::open(file.c_str(), O_RDWR);
+  const auto hashed = index::HashFile(fd, [] { return false; });
+  ASSERT_TRUE(hashed);
+  ASSERT_EQ(::pwrite(fd, "damage", 6, 3 * kMiB), 6);
+  ::close(fd);
+  a.swarm->Hashed(id, hashed.value().pieces);
+  a.swarm->Available(id);
+  PendingRead read(b, id, kMiB, 4096);
+  EXPECT_EQ(read.Wait(), std::error_code());
+  EXPECT_EQ(Pread(b, id, kMiB, 4096), bytes.substr(kMiB, 4096));
+}
+
+TEST_F(ReadTest, HashesOfSomethingElseAreNotKept) {
+  TestHost a(cluster_, 120);
+  TestHost b(cluster_, 121);
+  Connect(a, b);
+  const std::string bytes = RandomBytes(4 * kMiB, 120);
+  const auto id = a.objects->Put(bytes);
+  a.swarm->Hashed(id, std::vector<index::Hash>(16));
+  a.swarm->Available(id);
+  b.swarm->Want(id);
+  ASSERT_TRUE(b.objects->WaitFor(id));
+  EXPECT_EQ(b.objects->Bytes(id), bytes);
+}
+
 }  // namespace
 }  // namespace btfc::torrent
