@@ -74,6 +74,7 @@ struct FileState {
   std::shared_ptr<const Fd> writable;        // the working file, O_RDWR, opened when needed
   bool work_name = false;                    // `file` has the name work/INO
   WriteBase base;                            // kWriting, kSettling, kHashing
+  std::int64_t dirty_since_ns = 0;           // wall clock; 0: since a crash
   bool times_set = false;                    // SetTimes came while it was dirty
   unsigned lease_tries = 0;                  // kSettling
   unsigned commit_tries = 0;

@@ -236,6 +236,23 @@ Files::Status Files::Impl::GetStatus() const {
   return status;
 }
 
+std::vector<Files::Writing> Files::Impl::ListWriting(std::size_t limit) const {
+  std::vector<State> states;
+  {
+    const std::lock_guard lock(tables_mutex_);
+    for (const auto& entry : states_) states.push_back(entry.second);
+  }
+  std::vector<Writing> writing;
+  for (const auto& state : states) {
+    const std::lock_guard lock(state->mutex);
+    if (!state->Dirty() || state->orphan) continue;
+    writing.push_back({state->ino, state->dirty_since_ns, state->writers > 0});
+  }
+  std::ranges::sort(writing, {}, &Writing::since_ns);
+  if (writing.size() > limit) writing.resize(limit);
+  return writing;
+}
+
 void Files::Impl::Stop() {
   if (stopping_.exchange(true)) return;
   pending_.EndAll(Errno(EINTR));
@@ -316,5 +333,8 @@ void Files::Forgotten(index::Ino ino) { impl_->Forgotten(ino); }
 bool Files::ContentChanged(index::Ino ino) { return impl_->ContentChanged(ino); }
 void Files::Arrived(const index::ContentId& id) { impl_->Arrived(id); }
 Files::Status Files::GetStatus() const { return impl_->GetStatus(); }
+std::vector<Files::Writing> Files::ListWriting(std::size_t limit) const {
+  return impl_->ListWriting(limit);
+}
 
 }  // namespace btfc::fs

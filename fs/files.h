@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "fs/content_source.h"
 #include "fs/object_store.h"
@@ -131,6 +132,14 @@ class Files {
     std::uint64_t waiting = 0;  // reads that wait for bytes
   };
   Status GetStatus() const;
+  // A file that is open for writing, or whose last version is not committed yet.
+  struct Writing {
+    index::Ino ino = 0;
+    std::int64_t since_ns = 0;  // wall clock
+    bool open = false;          // somebody has it open for writing
+  };
+  // The oldest first, at most `limit`.
+  std::vector<Writing> ListWriting(std::size_t limit) const;
 
  private:
   class Impl;

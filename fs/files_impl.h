@@ -82,6 +82,7 @@ class Files::Impl {
   bool ContentChanged(index::Ino ino);
   void Arrived(const index::ContentId& id);
   Status GetStatus() const;
+  std::vector<Writing> ListWriting(std::size_t limit) const;
 
  private:
   using State = std::shared_ptr<FileState>;

@@ -157,6 +157,7 @@ Result<void> Files::Impl::EnterWriting(FileState& state, std::optional<index::Co
   BOOST_OUTCOME_TRYA(st, StatOf(state.file->get()));
   state.phase = Phase::kWriting;
   state.times_set = false;
+  state.dirty_since_ns = NowNs();
   state.base = WriteBase{};
   state.base.content = base;
   state.base.noted = st;

@@ -76,6 +76,7 @@ class Importer {
                             const std::optional<index::ContentId>& id);
   Result<index::Node> Make(Ino parent, const std::string& name, const FoundFile& found);
   std::string HostName();
+  void Taken(const FoundFile& found);
   void Failed(const std::string& name, const std::error_code& why);
   void Appeared(Ino parent, const std::string& name);
 
@@ -88,6 +89,7 @@ class Importer {
   OwnerMap owners_;
 
   dev_t device_ = 0;
+  std::string path_;  // of the folder that is walked; empty or with a slash at its end
   ImportProgress done_;
   std::error_code first_failure_;
   std::vector<Staged> staged_;
@@ -132,21 +134,27 @@ Result<void> Importer::Walk(int folder, Ino parent, unsigned depth) {
     if (cancelled_()) return Error::kCancelled;
     const auto taken = TakeOne(folder, parent, name, depth);
     if (!taken && EndsImport(taken.error())) return taken.error();
-    if (!taken) Failed(name, taken.error());
+    if (!taken) Failed(path_ + name, taken.error());
     progress_(done_);
   }
   return Ok();
 }
 
 Result<void> Importer::TakeOne(int folder, Ino parent, const std::string& name, unsigned depth) {
+  const std::string path = path_ + name;
+  if (options_.leave_out && options_.leave_out(path)) return Ok();
   auto looked = LookAt(folder, name, owners_, options_.owner == OwnerPolicy::kNumeric);
   if (!looked) return looked.error() == Errno(ENOENT) ? Ok() : Result<void>(looked.error());
   auto& found = looked.value();
+  found.path = path;
   if (found.stat.st_dev != device_) return Ok();
   if (found.node.kind == Kind::kFolder) return TakeFolder(std::move(found), parent, depth);
   if (found.stat.st_nlink > 1) {
     BOOST_OUTCOME_TRYA(linked, TakeHardLink(found, parent));
-    if (linked) return Ok();
+    if (linked) {
+      Taken(found);
+      return Ok();
+    }
   }
   if (found.node.kind == Kind::kFile) return TakeFile(std::move(found), parent);
   return TakeOther(found, parent);
@@ -167,12 +175,19 @@ Result<void> Importer::TakeFolder(FoundFile found, Ino parent, unsigned depth) {
       ++done_.files;
     }
   }
-  return Walk(found.fd.get(), ino, depth + 1);
+  Taken(found);
+  const std::string above = std::exchange(path_, found.path + "/");
+  auto walked = Walk(found.fd.get(), ino, depth + 1);
+  path_ = above;
+  return walked;
 }
 
 Result<void> Importer::TakeOther(const FoundFile& found, Ino parent) {
   BOOST_OUTCOME_TRYA(place, ChoosePlace(parent, found, std::nullopt));
-  if (place.there != 0) return Ok();
+  if (place.there != 0) {
+    Taken(found);
+    return Ok();
+  }
   index::Catalogue::Batch batch(catalogue_);
   BOOST_OUTCOME_TRYA(made, Make(parent, place.name, found));
   index::AttributeChange change;
@@ -180,6 +195,7 @@ Result<void> Importer::TakeOther(const FoundFile& found, Ino parent) {
   BOOST_OUTCOME_TRYV(catalogue_.SetAttributes(made.ino, change));
   BOOST_OUTCOME_TRYV(batch.Finish());
   if (found.stat.st_nlink > 1) hard_links_[found.stat.st_ino] = made.ino;
+  Taken(found);
   ++done_.files;
   return Ok();
 }
@@ -212,6 +228,7 @@ Result<void> Importer::TakeFile(FoundFile found, Ino parent) {
     BOOST_OUTCOME_TRYA(same, SameFile(there.value(), found, std::nullopt));
     if (same) {
       if (found.stat.st_nlink > 1) hard_links_[found.stat.st_ino] = there.value().ino;
+      Taken(found);
       return Ok();
     }
   }
@@ -239,7 +256,11 @@ Result<void> Importer::Flush() {
     if (staged.content.file.empty()) continue;
     if (flushed || !EndsImport(flushed.error())) {
       flushed = CommitObject(staged);
-      if (!flushed) Failed(staged.found.name, flushed.error());
+      if (flushed) {
+        Taken(staged.found);
+      } else {
+        Failed(staged.found.path, flushed.error());
+      }
     }
     ::unlink(staged.content.file.c_str());
   }
@@ -252,12 +273,18 @@ Result<void> Importer::Flush() {
 
 Result<void> Importer::CommitSmall() {
   index::Catalogue::Batch batch(catalogue_);
+  std::vector<const FoundFile*> committed;
   for (const auto& staged : staged_) {
     if (!staged.content.file.empty()) continue;
-    const auto committed = Commit(staged);
-    if (!committed) Failed(staged.found.name, committed.error());
+    if (const auto done = Commit(staged)) {
+      committed.push_back(&staged.found);
+    } else {
+      Failed(staged.found.path, done.error());
+    }
   }
-  return batch.Finish();
+  BOOST_OUTCOME_TRYV(batch.Finish());
+  for (const FoundFile* found : committed) Taken(*found);
+  return Ok();
 }
 
 // One by one: the name of an object is locked until its row is there, and who holds such a lock
@@ -341,6 +368,10 @@ std::string Importer::HostName() {
     }
   }
   return host_name_;
+}
+
+void Importer::Taken(const FoundFile& found) {
+  if (options_.taken) options_.taken(found.path, found.stat);
 }
 
 void Importer::Failed(const std::string& name, const std::error_code& why) {

@@ -1,10 +1,12 @@
 // Taking a folder's files into the cluster.
 #pragma once
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "fs/object_store.h"
@@ -22,6 +24,10 @@ struct ImportOptions {
   ImportMode mode = ImportMode::kCopy;
   OwnerPolicy owner = OwnerPolicy::kMap;  // kNumeric: security.* and trusted.* xattrs, too
   OwnerMap::Ids mounter{::getuid(), ::getgid()};
+  // By path below the folder ("a/b"): what to leave out (a folder with all that is in it); and what
+  // has been taken in, or was there already, once that is safe. Empty: all; nobody wants to know.
+  std::function<bool(const std::string& path)> leave_out;
+  std::function<void(const std::string& path, const struct stat& stat)> taken;
 };
 
 struct ImportProgress {

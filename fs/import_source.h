@@ -15,6 +15,7 @@ namespace btfc::fs {
 
 struct FoundFile {
   std::string name;
+  std::string path;  // from the imported folder; set by the importer
   struct stat stat {};
   Fd fd;  // files and folders, O_RDONLY
   index::NewNode node;

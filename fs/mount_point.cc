@@ -111,10 +111,17 @@ std::string MountedType(const std::filesystem::path& path) {
 Result<struct stat> CheckFolder(const std::filesystem::path& path, std::string* why) {
   struct stat figures {};
   if (::stat(path.c_str(), &figures) != 0) {
-    if (errno == ENOTCONN && DetachDead(path) && ::stat(path.c_str(), &figures) == 0) {
-      return figures;
+    int problem = errno;
+    if (problem == ENOTCONN) {
+      const auto detached = DetachDead(path);
+      if (!detached && detached.error() != Errno(ENOTCONN)) {
+        *why = fmt::format("the dead mount on {} cannot be taken away: {}", path.string(),
+                           detached.error().message());
+        return detached.error();
+      }
+      if (detached && ::stat(path.c_str(), &figures) == 0) return figures;
+      if (detached) problem = errno;
     }
-    const int problem = errno;
     *why = problem == ENOENT ? fmt::format("the mount point {} does not exist", path.string())
                              : fmt::format("the mount point {} cannot be reached: {}",
                                            path.string(), std::strerror(problem));
@@ -160,7 +167,9 @@ Result<void> DetachDead(const std::filesystem::path& path) {
   if (MountedType(path) != kType) return Errno(ENOTCONN);
   spdlog::warn("detaching the dead mount that an earlier daemon left on {}", path.string());
   if (::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) return Ok();
-  return FusermountDetach(path, true);
+  const int problem = errno;
+  if (FusermountDetach(path, true)) return Ok();
+  return Errno(problem);
 }
 
 KernelMountOptions ParseKernelOptions(const MountRequest& request) {

@@ -98,7 +98,13 @@ void Catalogue::Impl::StartRows() {
     root << kRootId;
     root.Run();
   }
-  Session session(*tables_, MakeContext(), known_);
+  const auto context = MakeContext();
+  // As mkdir would; the first entry's time, the same everywhere, replaces it.
+  auto born = writer_->Prepare(
+      "UPDATE inode SET mtime = ?1, ctime = max(ctime, ?1) WHERE ino = 1 AND mtime = 0");
+  born << context.now_ns;
+  born.Run();
+  Session session(*tables_, context, known_);
   if (incarnation.fresh) session.TakeIncarnation(self_);
   // What a crash left of files that were never published and have no name left. Those that were
   // being written stay until fs has dropped their working files.

@@ -159,6 +159,11 @@ struct Counts {
   std::uint64_t conflicts = 0;
 };
 
+struct MissingTotal {
+  std::uint64_t objects = 0;
+  std::uint64_t bytes = 0;
+};
+
 struct DeviceInfo {
   DeviceId id;
   std::string name;
@@ -244,6 +249,9 @@ class Catalogue : public Replica {
   Result<void> SetPresent(const ContentId& id, bool present);
   // Objects of current versions that are not here, ordered by id, after `after`.
   Result<std::vector<ContentId>> Missing(const std::optional<ContentId>& after, std::size_t limit);
+  Result<MissingTotal> CountMissing();  // cheap, unlike Count
+  // A path of a file whose current version this is; ENOENT.
+  Result<std::string> PathOfContent(const ContentId& id);
   // The previous object of a file whose current version is `id`, if it is here: a base for
   // fetching only what differs.
   Result<std::optional<ContentId>> PreviousObject(const ContentId& id);

@@ -49,7 +49,31 @@ constexpr Invariant kInvariants[] = {
      "JOIN device d ON d.dev = r.dot_dev WHERE r.dot_n > d.known"},
 };
 
+MissingTotal MissingIn(Database& database) {
+  auto missing = database.Prepare(
+      "SELECT count(*), coalesce(sum(size), 0) FROM object WHERE needed = 1 AND present = 0");
+  missing.Step();
+  return {missing.Unsigned(0), missing.Unsigned(1)};
+}
+
 }  // namespace
+
+Result<MissingTotal> Catalogue::CountMissing() {
+  return impl_->Read(
+      [&](Reader& reader) -> Result<MissingTotal> { return MissingIn(reader.db()); });
+}
+
+Result<std::string> Catalogue::PathOfContent(const ContentId& id) {
+  return impl_->Read([&](Reader& reader) -> Result<std::string> {
+    // The bound is a fact to the planner: the index of objects holds only larger ones.
+    auto find = reader.db().Prepare(
+        "SELECT i.ino FROM version v JOIN inode i ON i.head = v.version "
+        "WHERE v.root = ?1 AND v.size = ?2 AND v.size > 16384 AND i.live_links > 0 LIMIT 1");
+    find << id.root << id.size;
+    if (!find.Step()) return Errno(ENOENT);
+    return reader.PathOf(find.Unsigned(0));
+  });
+}
 
 Result<Counts> Catalogue::Count() {
   return impl_->Read([&](Reader& reader) -> Result<Counts> {
@@ -63,11 +87,9 @@ Result<Counts> Catalogue::Count() {
     counts.files = files.Unsigned(0);
     counts.folders = files.Unsigned(1);
     counts.bytes = files.Unsigned(2);
-    auto missing = reader.db().Prepare(
-        "SELECT count(*), coalesce(sum(size), 0) FROM object WHERE needed = 1 AND present = 0");
-    missing.Step();
-    counts.missing_objects = missing.Unsigned(0);
-    counts.missing_bytes = missing.Unsigned(1);
+    const auto missing = MissingIn(reader.db());
+    counts.missing_objects = missing.objects;
+    counts.missing_bytes = missing.bytes;
     counts.conflicts = static_cast<std::uint64_t>(
         reader.db().Number("SELECT count(*) FROM place WHERE conflict IS NOT NULL"));
     return counts;

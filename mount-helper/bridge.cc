@@ -62,4 +62,10 @@ Result<void> Bridge::Arrived(const index::ContentId& id) {
   return Ok();
 }
 
+std::optional<torrent::ObjectPort::Lack> Bridge::Missing() {
+  const auto missing = catalogue_.CountMissing();
+  if (!missing) return std::nullopt;
+  return Lack{missing.value().objects, missing.value().bytes};
+}
+
 }  // namespace btfc::mount_helper

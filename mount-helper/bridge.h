@@ -36,6 +36,7 @@ class Bridge final : public fs::ContentSource, public torrent::ObjectPort {
   std::filesystem::path PartialPath(const index::ContentId& id) override;
   std::optional<index::ContentId> Base(const index::ContentId& id) override;
   Result<void> Arrived(const index::ContentId& id) override;
+  std::optional<Lack> Missing() override;
 
  private:
   index::Catalogue& catalogue_;

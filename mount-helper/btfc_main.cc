@@ -16,6 +16,17 @@ void AddWhere(CLI::App* command, Where* where, bool with_json) {
   if (with_json) command->add_flag("--json", where->json, "for programs");
 }
 
+// A word that is no command is named, with those that there are. Empty: it is one, or an option.
+std::string UnknownCommand(const CLI::App& app, const std::string& word) {
+  if (word.empty() || word.front() == '-') return "";
+  std::string names;
+  for (const auto* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (command->get_name() == word) return "";
+    names += (names.empty() ? "" : ", ") + command->get_name();
+  }
+  return "'" + word + "' is no command; there are: " + names;
+}
+
 int Main(int argc, char** argv) {
   using namespace btfc::mount_helper;
   CLI::App app{"btfc - a folder that is the same on every host of a private cluster"};
@@ -49,11 +60,15 @@ int Main(int argc, char** argv) {
   log->add_flag("--json", where.json, "for programs");
   log->callback([&] { code = LogCommand(file, where); });
 
-  auto* import = app.add_subcommand("import", "take in files that lie below the mount");
+  auto* import = app.add_subcommand("import", "take in what is new below the mount");
   AddWhere(import, &where, false);
   import->callback([&] { code = ImportCommand(where);
 });
 
+if (const auto unknown = argc > 1 ? UnknownCommand(app, argv[1]) : ""; !unknown.empty()) {
+  std::fprintf(stderr, "btfc: %s\n", unknown.c_str());
+  return 1;
+}
 try {
   app.parse(argc, argv);
 } catch (const CLI::ParseError& error) {

@@ -12,6 +12,7 @@
 
 #include "mount-helper/cluster_files.h"
 #include "mount-helper/control.h"
+#include "mount-helper/hints.h"
 #include "mount-helper/mounts.h"
 #include "mount-helper/options.h"
 #include "mount-helper/status.h"
@@ -101,6 +102,20 @@ std::optional<json> AskAt(const Where& where, const json& request) {
   return Ask(*cache, request);
 }
 
+// The cluster's name here and its mount point, as far as they can be told.
+std::pair<std::string, std::filesystem::path> ClusterAt(const Where& where,
+                                                        const std::filesystem::path& cache) {
+  if (const auto status = AskDaemon(cache, {{"command", "status"}}, kPatience)) {
+    const auto& answer = status.value();
+    if (answer.contains("cluster") && answer.contains("mount_point")) {
+      return {answer["cluster"].get<std::string>(), answer["mount_point"].get<std::string>()};
+    }
+  }
+  if (where.mount_point.empty()) return {cache.filename().string(), {}};
+  const auto mount_point = Absolute(where.mount_point);
+  return {mount_point.filename().string(), mount_point};
+}
+
 }  // namespace
 
 int StatusCommand(const Where& where) {
@@ -129,11 +144,10 @@ int KeyCommand(const Where& where) {
   if (where.json) {
     fmt::print("{}\n", json{{"file", file.string()}, {"cluster", id}}.dump(2));
   } else {
-    fmt::print(
-        "{}\n  cluster {}\n  Whoever has this file is a member. To add a host, copy it there\n"
-        "  (scp, a memory stick) and run `btfc join cluster.key MOUNTPOINT`, then\n"
-        "  `mount.btfc MOUNTPOINT`.\n",
-        file.string(), id.substr(0, 16));
+    const auto [spec, mount_point] = ClusterAt(where, *cache);
+    fmt::print("{}\n  cluster {}\nWhoever has this file is a member. To add a host:\n{}\n",
+               file.string(), id.substr(0, 16),
+               HowToAddAHost(file, spec, mount_point, HomeFolder()));
   }
   return 0;
 }
@@ -148,8 +162,13 @@ int JoinCommand(const std::string& key_file, const Where& where) {
   }
   const auto joined = JoinCluster(key_file, cache, &why);
   if (!joined) return Complain(why.empty() ? joined.error().message() : why);
-  fmt::print("joined; the key is in {}. Mount with: mount.btfc {}\n", cache.string(),
-             where.mount_point.empty() ? "~/btfc" : where.mount_point);
+  const bool usual = cache == DefaultCache(HomeFolder(), cache.filename().string());
+  const auto mount_point = where.mount_point.empty()
+                               ? std::string("MOUNTPOINT")
+                               : ShellPath(Absolute(where.mount_point), HomeFolder());
+  fmt::print("joined; the key is in {}. Mount with: mount.btfc {} {}{}\n", cache.string(),
+             ShellWord(cache.filename().string()), mount_point,
+             usual ? "" : " -o cache=" + ShellWord(cache.native()));
   return 0;
 }
 
@@ -159,7 +178,7 @@ int LogCommand(const std::string& file, const Where& where) {
   if (!mount) return Complain(why);
   const auto cache = where.cache.empty() ? CacheOf(*mount) : Absolute(where.cache);
   const auto path = Absolute(file).lexically_relative(mount->mount_point);
-  const auto answer = Ask(cache, {{"command", "log"}, {"path", path.native()}});
+  const auto answer = Ask(cache, {{"command", "log"}, {"path", path.native()}, {"shown", file}});
   if (!answer) return 1;
   const auto& versions = answer->at("versions");
   if (where.json) {

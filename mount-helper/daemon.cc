@@ -11,6 +11,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <sstream>
 
 #include "fs/files.h"
 #include "fs/mount.h"
@@ -21,6 +22,7 @@
 #include "mount-helper/cache_lock.h"
 #include "mount-helper/cluster_files.h"
 #include "mount-helper/control.h"
+#include "mount-helper/hints.h"
 #include "mount-helper/import_job.h"
 #include "mount-helper/mounts.h"
 #include "mount-helper/requests.h"
@@ -97,8 +99,17 @@ bool Daemon::CheckMountPoint() {
     below_ = fs::Fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     return static_cast<bool>(below_);
   };
-  // A daemon that was killed leaves its mount behind.
-  const bool reached = reach() || (errno == ENOTCONN && fs::DetachDead(path) && reach());
+  bool reached = reach();
+  const bool dead = !reached && errno == ENOTCONN;
+  if (dead) {
+    // A daemon that was killed leaves its mount behind.
+    const auto detached = fs::DetachDead(path);
+    if (detached) {
+      reached = reach();
+    } else {
+      errno = ToErrno(detached.error());
+    }
+  }
   if (reached && !IsMounted(path)) return true;
   if (reached) {
     return Fail(kExitFailed, fmt::format("{} is a mounted btfc folder already", path.string()));
@@ -114,6 +125,12 @@ bool Daemon::CheckMountPoint() {
     return Fail(kExitFailed, fmt::format("the mount point {0} holds a mount whose daemon has died; "
                                          "`umount -l {0}` removes it",
                                          path.string()));
+  }
+  if (dead) {
+    return Fail(kExitFailed,
+                fmt::format("the mount point {0} holds a mount of btfc whose daemon has died, and "
+                            "it cannot be removed: {1} (`umount -l {0}` as its owner or root)",
+                            path.string(), std::strerror(errno)));
   }
   return Fail(kExitUsage, fmt::format("the mount point {} cannot be opened: {}", path.string(),
                                       std::strerror(errno)));
@@ -296,11 +313,10 @@ void Daemon::Ready() {
                request_.mount_point.string(), swarm_->Status().port,
                mount_->passthrough() ? "on" : "off");
   if (membership_.new_cluster) {
-    const auto cache = DefaultCache("~", request_.spec);
     reporter_.Say("This is a new cluster. To add a host, bring it the key and mount there:");
-    reporter_.Say(fmt::format("  scp {} HOST:", membership_.key_file.string()));
-    reporter_.Say(fmt::format("  ssh HOST 'btfc join cluster.key --cache {} && mount.btfc {} {}'",
-                              cache.string(), request_.spec, request_.mount_point.string()));
+    std::istringstream lines(
+        HowToAddAHost(membership_.key_file, request_.spec, request_.mount_point, HomeFolder()));
+    for (std::string line; std::getline(lines, line);) reporter_.Say(line);
   }
   import_->Start([this](const std::string& line) { reporter_.Say(line); },
                  [this] {

@@ -1,18 +1,16 @@
 #include "mount-helper/import_job.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <fstream>
 #include <utility>
 
-#include "fs/import.h"
+#include "fs/import_source.h"
 #include "mount-helper/status.h"
 
 namespace btfc::mount_helper {
@@ -29,17 +27,15 @@ std::filesystem::path PendingFile(const std::filesystem::path& cache) {
   return cache / "import.pending";
 }
 
-bool IsEmpty(int folder) {
-  const int copy = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  DIR* entries = copy < 0 ? nullptr : fdopendir(copy);
-  if (entries == nullptr) return true;
-  bool empty = true;
-  while (const dirent* entry = readdir(entries)) {
-    const std::string_view name = entry->d_name;
-    if (name != "." && name != "..") empty = false;
-  }
-  closedir(entries);
-  return empty;
+// "3 new files lie below the mount (a, b, c): `btfc import` takes them in"
+std::string Tell(const ImportRecord::News& news) {
+  std::string names;
+  for (const auto& name : news.examples) names += (names.empty() ? "" : ", ") + name;
+  if (news.count > news.examples.size()) names += ", ...";
+  return fmt::format(
+      "{} below the mount ({}): `btfc import` takes {} in",
+      news.count == 1 ? "1 new file lies" : fmt::format("{} new files lie", news.count), names,
+      news.count == 1 ? "it" : "them");
 }
 
 }  // namespace
@@ -68,26 +64,31 @@ ImportJob::~ImportJob() {
 
 void ImportJob::Start(std::function<void(const std::string&)> say, std::function<void()> ready) {
   std::error_code error;
-  const auto pending_file = PendingFile(request_.cache);
-  const bool pending = std::filesystem::exists(pending_file, error);
-  if (IsEmpty(below_.get()) || (pending && request_.import == ImportMode::kNone)) {
-    std::filesystem::remove(pending_file, error);
+  if (!std::filesystem::exists(PendingFile(request_.cache), error)) {
     ready();
+    Launch([this] { LookForNews(); });
     return;
   }
-  if (!pending) {
+  if (request_.import == ImportMode::kNone) {
     ready();
-    spdlog::info("the folder below the mount holds files; `btfc import` takes in what is new");
-    Describe("files lie below the mount; `btfc import` takes in what is new");
+    Launch([this] { LeaveAll(); });
     return;
   }
-  const bool watched = isatty(STDOUT_FILENO) == 1;
+  const auto names = fs::NamesIn(below_.get());
+  const bool empty = names && names.value().empty();
+  const bool watched = !empty && isatty(STDOUT_FILENO) == 1;
   if (!watched) {
-    say("importing the files of the mount point in the background; `btfc status` shows progress");
+    if (!empty) {
+      say("importing the files of the mount point in the background; `btfc status` shows progress");
+    }
     ready();
+  }
+  if (empty) {
+    std::filesystem::remove(PendingFile(request_.cache), error);
+    return;
   }
   Launch([this, watched, say = std::move(say), ready = std::move(ready)] {
-    ImportAll(watched ? say : [](const std::string&) {});
+    ImportNew(watched ? say : [](const std::string&) {});
     if (watched) ready();
   });
 }
@@ -97,8 +98,33 @@ Result<void> ImportJob::Again() {
     const std::lock_guard lock(mutex_);
     if (running_ || cancelled_) return Errno(EBUSY);
   }
-  Launch([this] { ImportAll([](const std::string&) {}); });
+  Launch([this] { ImportNew([](const std::string&) {}); });
   return Ok();
+}
+
+// What was put below the mount while nothing was mounted is never taken in unasked.
+void ImportJob::LookForNews() {
+  const ImportRecord record(request_.cache);
+  const auto news =
+      record.Compare(below_.get(), ImportRecord::How::kLeft, [this] { return Cancelled(); });
+  if (!news || news.value().count == 0) return;
+  const auto text = Tell(news.value());
+  spdlog::info("{}", text);
+  Describe(text);
+}
+
+// import=none.
+void ImportJob::LeaveAll() {
+  ImportRecord record(request_.cache);
+  const auto noted =
+      record.AddAll(ImportRecord::How::kLeft, below_.get(), [this] { return Cancelled(); });
+  if (!noted) {
+    if (!Cancelled())
+      spdlog::error("cannot note what lies below the mount: {}", noted.error().message());
+    return;
+  }
+  std::error_code error;
+  std::filesystem::remove(PendingFile(request_.cache), error);
 }
 
 std::string ImportJob::Describe() const {
@@ -144,9 +170,37 @@ void ImportJob::WaitForPeers() {
   }
 }
 
-void ImportJob::ImportAll(const std::function<void(const std::string&)>& say) {
+void ImportJob::ImportNew(const std::function<void(const std::string&)>& say) {
   Describe("waiting for other hosts' files");
   WaitForPeers();
+  ImportRecord record(request_.cache);
+  const auto cancelled = [this] { return Cancelled(); };
+  const auto news = record.Compare(below_.get(), ImportRecord::How::kTaken, cancelled);
+  const auto imported =
+      news ? Import(record, news.value(), say) : Result<fs::ImportProgress>(news.error());
+  const auto noted = record.Flush();
+  if (!noted) spdlog::error("cannot note what was imported: {}", noted.error().message());
+  if (!imported) {
+    const auto text = fmt::format("the import stopped: {} (it goes on with `btfc import`)",
+                                  imported.error().message());
+    Describe(text);
+    if (!Cancelled()) spdlog::error("{}", text);
+    say(text);
+    return;
+  }
+  std::error_code error;
+  std::filesystem::remove(PendingFile(request_.cache), error);
+  const auto text = news.value().count == 0
+                        ? std::string("nothing new lies below the mount")
+                        : fmt::format("done: {} files, {}", imported.value().files,
+                                      HumanBytes(imported.value().bytes));
+  Describe(text);
+  spdlog::info("import {}", text);
+  say("import " + text);
+}
+
+Result<fs::ImportProgress> ImportJob::Import(ImportRecord& record, const ImportRecord::News& news,
+                                             const std::function<void(const std::string&)>& say) {
   auto last = std::chrono::steady_clock::time_point();
   const auto progress = [&](const fs::ImportProgress& so_far) {
     const auto text = fmt::format("{} files, {} taken in", so_far.files, HumanBytes(so_far.bytes));
@@ -159,24 +213,14 @@ void ImportJob::ImportAll(const std::function<void(const std::string&)>& say) {
   fs::ImportOptions options;
   options.mode =
       request_.import == ImportMode::kLink ? fs::ImportMode::kLink : fs::ImportMode::kCopy;
-  const auto imported = fs::Import(
+  options.owner = request_.numeric_owner ? fs::OwnerPolicy::kNumeric : fs::OwnerPolicy::kMap;
+  options.leave_out = [&](const std::string& path) { return !news.on_the_way.contains(path); };
+  options.taken = [&](const std::string& path, const struct stat& stat) {
+    record.Add(ImportRecord::How::kTaken, path, stat);
+  };
+  return fs::Import(
       below_.get(), catalogue_, store_, options, progress, [this] { return Cancelled(); },
       changed_);
-  if (!imported) {
-    const auto text = fmt::format("the import stopped: {} (it goes on with `btfc import`)",
-                                  imported.error().message());
-    Describe(text);
-    if (!Cancelled()) spdlog::error("{}", text);
-    say(text);
-    return;
-  }
-  std::error_code error;
-  std::filesystem::remove(PendingFile(request_.cache), error);
-  const auto text =
-      fmt::format("done: {} files, {}", imported.value().files, HumanBytes(imported.value().bytes));
-  Describe(text);
-  spdlog::info("import {}", text);
-  say("import " + text);
 }
 
 }  // namespace btfc::mount_helper

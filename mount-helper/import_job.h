@@ -10,8 +10,10 @@
 #include <thread>
 
 #include "fs/fd.h"
+#include "fs/import.h"
 #include "fs/object_store.h"
 #include "index/catalogue.h"
+#include "mount-helper/import_record.h"
 #include "mount-helper/options.h"
 #include "torrent/swarm.h"
 
@@ -34,7 +36,7 @@ class ImportJob {
   ImportJob(const ImportJob&) = delete;
   ImportJob& operator=(const ImportJob&) = delete;
 
-  // The first import if it is pending, else a word if files lie there. `ready` is
+  // The first import if it is pending, else a word if something new lies there. `ready` is
   // called when the person who mounts need not wait any longer: at once, or on a terminal after
   // the import, with progress through `say` meanwhile.
   void Start(std::function<void(const std::string&)> say, std::function<void()> ready);
@@ -46,7 +48,11 @@ class ImportJob {
 
  private:
   void Launch(std::function<void()> work);
-  void ImportAll(const std::function<void(const std::string&)>& say);
+  void LookForNews();
+  void LeaveAll();
+  void ImportNew(const std::function<void(const std::string&)>& say);
+  Result<fs::ImportProgress> Import(ImportRecord& record, const ImportRecord::News& news,
+                                    const std::function<void(const std::string&)>& say);
   void WaitForPeers();
   bool Cancelled();
   void Describe(std::string text);

@@ -24,11 +24,12 @@ Result<index::Ino> Resolve(index::Catalogue& catalogue, const std::filesystem::p
   return ino;
 }
 
-json Log(index::Catalogue& catalogue, const std::string& path) {
+// `shown`: the path as the person gave it.
+json Log(index::Catalogue& catalogue, const std::string& path, const std::string& shown) {
   const auto ino = Resolve(catalogue, path);
-  if (!ino) return ErrorAnswer(fmt::format("{}: {}", path, ino.error().message()));
+  if (!ino) return ErrorAnswer(fmt::format("{}: {}", shown, ino.error().message()));
   const auto history = catalogue.History(ino.value());
-  if (!history) return ErrorAnswer(fmt::format("{}: {}", path, history.error().message()));
+  if (!history) return ErrorAnswer(fmt::format("{}: {}", shown, history.error().message()));
   json versions = json::array();
   for (const auto& version : history.value()) {
     versions.push_back({{"root", index::ToHex(version.id)},
@@ -44,11 +45,10 @@ json Log(index::Catalogue& catalogue, const std::string& path) {
 
 json Status(const MountRequest& request, index::Catalogue& catalogue, const fs::Files& files,
             const torrent::Swarm& swarm, const ImportJob& import) {
-  json status = GatherStatus(catalogue, files, swarm);
+  json status = GatherStatus(catalogue, files, swarm, request.lazy);
   status["cluster"] = request.spec;
   status["mount_point"] = request.mount_point.native();
   status["cache"] = request.cache.native();
-  status["lazy"] = request.lazy;
   status["pid"] = getpid();
   if (const auto text = import.Describe(); !text.empty()) status["import"] = text;
   return status;
@@ -60,7 +60,10 @@ json AnswerRequest(const json& asked, const MountRequest& request, index::Catalo
                    const fs::Files& files, const torrent::Swarm& swarm, ImportJob& import) {
   const auto command = asked.at("command").get<std::string>();
   if (command == "status") return Status(request, catalogue, files, swarm, import);
-  if (command == "log") return Log(catalogue, asked.at("path").get<std::string>());
+  if (command == "log") {
+    const auto path = asked.at("path").get<std::string>();
+    return Log(catalogue, path, asked.value("shown", path));
+  }
   if (command == "import") {
     const auto started = import.Again();
     return started ? json{{"import", "started"}} : ErrorAnswer(started.error().message());

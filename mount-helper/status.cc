@@ -1,10 +1,11 @@
 #include "mount-helper/status.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
-#include <array>
+#include <algorithm>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <set>
 
 namespace btfc::mount_helper {
 namespace {
@@ -12,8 +13,14 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kConflictsShown = 100;
+constexpr std::size_t kListed = 20;  // files that are named in a list
 // Above this two hosts' clocks make "the later wins" surprising.
 constexpr std::int64_t kClockWarning_ns = 60'000'000'000;
+
+// Connected hosts that have every name and every content that this host knows.
+bool HasEverything(const torrent::PeerStatus& peer) {
+  return peer.in_sync && peer.missing && peer.missing->objects == 0;
+}
 
 json PeersOf(const torrent::SwarmStatus& swarm) {
   json peers = json::array();
@@ -22,6 +29,10 @@ json PeersOf(const torrent::SwarmStatus& swarm) {
                      {"name", peer.name},
                      {"address", peer.address},
                      {"in_sync", peer.in_sync},
+                     {"lazy", peer.lazy},
+                     {"complete", HasEverything(peer)},
+                     {"missing_objects", peer.missing ? json(peer.missing->objects) : json()},
+                     {"missing_bytes", peer.missing ? json(peer.missing->bytes) : json()},
                      {"clock_offset_ns", peer.clock_offset_ns},
                      {"sent_bytes", peer.sent_bytes},
                      {"received_bytes", peer.received_bytes}});
@@ -69,6 +80,11 @@ json WarningsOf(const torrent::SwarmStatus& swarm) {
 }
 
 void AddCounts(json& status, index::Catalogue& catalogue) {
+  for (const auto* key :
+       {"files", "folders", "bytes", "missing_objects", "missing_bytes", "conflicts"}) {
+    status[key] = 0;
+  }
+  status["conflict_paths"] = json::array();
   const auto counts = catalogue.Count();
   if (!counts) {
     status["warnings"].push_back("the index does not answer: " + counts.error().message());
@@ -81,112 +97,77 @@ void AddCounts(json& status, index::Catalogue& catalogue) {
   status["missing_objects"] = c.missing_objects;
   status["missing_bytes"] = c.missing_bytes;
   status["conflicts"] = c.conflicts;
-  status["conflict_paths"] = json::array();
   if (c.conflicts == 0) return;
   if (const auto paths = catalogue.Conflicts(kConflictsShown))
     status["conflict_paths"] = paths.value();
 }
 
-std::string Plural(std::uint64_t n, std::string_view one, std::string_view many) {
-  return fmt::format("{} {}", n, n == 1 ? one : many);
+// The first contents that are still to come, with what is here of them. A content without a path
+// was deleted meanwhile.
+json ComingOf(index::Catalogue& catalogue, const torrent::SwarmStatus& swarm) {
+  json coming = json::array();
+  std::set<index::ContentId> named;
+  const auto add = [&](const index::ContentId& id, const torrent::TransferStatus* transfer) {
+    if (coming.size() >= kListed || !named.insert(id).second) return;
+    const auto path = catalogue.PathOfContent(id);
+    if (!path) return;
+    coming.push_back({{"path", path.value()},
+                      {"size", id.size},
+                      {"done_bytes", transfer == nullptr ? 0 : transfer->done_bytes},
+                      {"sources", transfer == nullptr ? 0 : transfer->sources}});
+  };
+  for (const auto& transfer : swarm.fetching) add(transfer.id, &transfer);
+  const auto missing = catalogue.Missing(std::nullopt, kListed);
+  if (!missing) return coming;
+  for (const auto& id : missing.value()) add(id, nullptr);
+  return coming;
 }
 
-std::string Headline(const json& status) {
-  const auto missing = status.value("missing_objects", 0ULL);
-  const auto writing = status.value("writing", 0ULL);
-  std::string line = missing == 0 ? "everything is here"
-                                  : fmt::format("{} ({}) still to come",
-                                                Plural(missing, "file content", "file contents"),
-                                                HumanBytes(status.value("missing_bytes", 0ULL)));
-  if (status.value("lazy", false) && missing > 0) {
-    line =
-        fmt::format("lazy: {} fetched when read", Plural(missing, "file content", "file contents"));
+json OpenFilesOf(index::Catalogue& catalogue, const fs::Files& files) {
+  json open = json::array();
+  for (const auto& file : files.ListWriting(kListed)) {
+    const auto path = catalogue.PathOf(file.ino);
+    open.push_back(
+        {{"path", path ? path.value() : ""}, {"since_ns", file.since_ns}, {"open", file.open}});
   }
-  std::uint64_t behind = 0;
-  for (const auto& peer : status.value("peers", json::array()))
-    behind += !peer.value("in_sync", false);
-  if (behind > 0) line += fmt::format(", {} catching up", Plural(behind, "host", "hosts"));
-  if (writing > 0) line += fmt::format(", {} being written", Plural(writing, "file", "files"));
-  return line;
+  return open;
+}
+
+// One word for scripts and for the first glance.
+const char* HealthOf(const json& status, const torrent::SwarmStatus& swarm) {
+  if (!status["warnings"].empty()) return "warning";
+  if (status["missing_objects"] != 0 && status["lazy"] == false) return "receiving";
+  if (status["writing"] != 0) return "writing";
+  const auto behind = [](const auto& peer) {
+    return !(peer.lazy ? peer.in_sync : HasEverything(peer));
+  };
+  if (std::ranges::any_of(swarm.peers, behind)) return "sending";
+  return swarm.peers.empty() ? "alone" : "complete";
 }
 
 }  // namespace
 
-json GatherStatus(index::Catalogue& catalogue, const fs::Files& files,
-                  const torrent::Swarm& swarm) {
+json GatherStatus(index::Catalogue& catalogue, const fs::Files& files, const torrent::Swarm& swarm,
+                  bool lazy) {
   const auto swarm_status = swarm.Status();
   const auto files_status = files.GetStatus();
-  json status = {{"port", swarm_status.port},
+  json status = {{"lazy", lazy},
+                 {"port", swarm_status.port},
                  {"peers", PeersOf(swarm_status)},
                  {"devices", DevicesOf(catalogue)},
                  {"fetching", FetchingOf(swarm_status)},
                  {"fetch_queue", swarm_status.waiting},
+                 {"coming", ComingOf(catalogue, swarm_status)},
+                 {"complete_peers", std::ranges::count_if(swarm_status.peers, HasEverything)},
                  {"refused_peers", swarm_status.refused_peers},
                  {"bad_messages", swarm_status.bad_messages},
                  {"writing", files_status.writing},
+                 {"open_files", OpenFilesOf(catalogue, files)},
                  {"waiting_reads", files_status.waiting},
                  {"warnings", WarningsOf(swarm_status)}};
   AddCounts(status, catalogue);
+  status["health"] = HealthOf(status, swarm_status);
   return status;
-}
-
-std::string DescribeStatus(const json& status) {
-  std::string text = fmt::format("{} on {}: {}\n", status.value("cluster", ""),
-                                 status.value("mount_point", ""), Headline(status));
-  const auto peers = status.value("peers", json::array());
-  const auto devices = status.value("devices", json::array());
-  const auto others = devices.empty() ? 0 : devices.size() - 1;
-  text += fmt::format("  hosts     {} connected of {} known, port {}\n", peers.size(),
-                      std::max(others, peers.size()), status.value("port", 0));
-  text += fmt::format("  contents  {} in {}, {}\n",
-                      Plural(status.value("files", 0ULL), "file", "files"),
-                      Plural(status.value("folders", 0ULL), "folder", "folders"),
-                      HumanBytes(status.value("bytes", 0ULL)));
-  for (const auto& transfer : status.value("fetching", json::array())) {
-    text += fmt::format("  fetching  {} of {} from {}\n",
-                        HumanBytes(transfer.value("done_bytes", 0ULL)),
-                        HumanBytes(transfer.value("size", 0ULL)),
-                        Plural(transfer.value("sources", 0ULL), "host", "hosts"));
-  }
-  if (status.contains("import"))
-    text += fmt::format("  import    {}\n", status["import"].get<std::string>());
-  for (const auto& path : status.value("conflict_paths", json::array())) {
-    text += fmt::format("  conflict  {}\n", path.get<std::string>());
-  }
-  for (const auto& warning : status.value("warnings", json::array())) {
-    text += fmt::format("  warning   {}\n", warning.get<std::string>());
-  }
-  return text;
-}
-
-std::string DescribePeers(const json& status) {
-  const auto peers = status.value("peers", json::array());
-  if (peers.empty()) {
-    return "no other host is connected (same cluster.key there? same network, or peer=HOST?)\n";
-  }
-  std::string text;
-  for (const auto& peer : peers) {
-    text += fmt::format(
-        "{:<20} {:<24} {:<12} sent {:>10}  received {:>10}  {}\n", peer.value("name", ""),
-        peer.value("address", ""), peer.value("in_sync", false) ? "in sync" : "catching up",
-        HumanBytes(peer.value("sent_bytes", 0ULL)), HumanBytes(peer.value("received_bytes", 0ULL)),
-        peer.value("device", "").substr(0, 8));
-  }
-  return text;
-}
-
-std::string HumanBytes(std::uint64_t bytes) {
-  static constexpr std::array kUnits = {"KiB", "MiB", "GiB", "TiB", "PiB"};
-  if (bytes < 1024) return fmt::format("{} B", bytes);
-  auto value = static_cast<double>(bytes) / 1024;
-  std::size_t unit = 0;
-  for (; value >= 1024 && unit + 1 < kUnits.size(); ++unit) value /= 1024;
-  return fmt::format("{:.1f} {}", value, kUnits.at(unit));
-}
-
-std::string HumanTime(std::int64_t time_ns) {
-  return fmt::format("{:%Y-%m-%d %H:%M:%S}",
-                     fmt::localtime(static_cast<std::time_t>(time_ns / 1'000'000'000)));
 }
 
 }  // namespace btfc::mount_helper

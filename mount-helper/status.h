@@ -12,11 +12,12 @@ namespace btfc::mount_helper {
 
 // The keys are stable: scripts use them (docs/PROTOCOL.md lists them).
 nlohmann::json GatherStatus(index::Catalogue& catalogue, const fs::Files& files,
-                            const torrent::Swarm& swarm);
+                            const torrent::Swarm& swarm, bool lazy);
 
 // For a person. `status` as GatherStatus and the daemon filled it in.
 std::string DescribeStatus(const nlohmann::json& status);
 std::string DescribePeers(const nlohmann::json& status);
+std::string PeerState(const nlohmann::json& peer);  // what one of the peers lacks
 
 std::string HumanBytes(std::uint64_t bytes);  // 12.3 MiB
 std::string HumanTime(std::int64_t time_ns);  // local time, to the second

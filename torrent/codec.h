@@ -32,6 +32,7 @@ enum class Kind : std::uint8_t {
   kAddresses = 14,
   kPing = 15,
   kPong = 16,
+  kHolding = 17,
 };
 
 inline constexpr std::uint32_t kProtocolVersion = 1;

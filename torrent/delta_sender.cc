@@ -19,8 +19,13 @@ constexpr milliseconds kRetry{5000};
 
 }  // namespace
 
-DeltaSender::DeltaSender(DeltaSenderOptions options, index::Replica& replica, Members& members)
-    : options_(std::move(options)), replica_(replica), members_(members), loop_("btfc-delta-out") {}
+DeltaSender::DeltaSender(DeltaSenderOptions options, index::Replica& replica, ObjectPort& objects,
+                         Members& members)
+    : options_(std::move(options)),
+      replica_(replica),
+      objects_(objects),
+      members_(members),
+      loop_("btfc-delta-out") {}
 
 void DeltaSender::PeerUp(const PeerPtr& peer) {
   loop_.Post([this, peer] {
@@ -68,8 +73,7 @@ void DeltaSender::PeerKnows(const PeerPtr& peer, index::Summary summary) {
   loop_.Post([this, peer, summary = std::move(summary)] {
     State* const state = Find(peer);
     if (state == nullptr) return;
-    Join(state->confirmed, summary);
-    Join(state->believed, summary);
+    Confirm(*state, summary);
     if (!std::exchange(state->heard, true)) Pump(*state);
     UpdateSync(*state, replica_.Known());
   });
@@ -87,8 +91,7 @@ void DeltaSender::TakeResult(const PeerPtr& peer, wire::DeltaResult result) {
     if (result.status() == wire::DeltaResult::NOT_COVERED) {
       if (result.id() > state->stale_id) StartOver(*state, *summary);
     } else {
-      Join(state->confirmed, *summary);
-      Join(state->believed, *summary);
+      Confirm(*state, *summary);
       if (result.status() == wire::DeltaResult::FAILED && result.id() > state->stale_id) {
         StartOver(*state, state->confirmed);
         Pause(*state);
@@ -108,6 +111,34 @@ void DeltaSender::TakeProgress(const PeerPtr& peer, std::uint64_t delta_bytes) {
     }
     state->dealt_bytes = delta_bytes;
     Pump(*state);
+  });
+}
+
+void DeltaSender::TakeHolding(const PeerPtr& peer, const wire::Holding& holding) {
+  loop_.Post([this, peer, holding] {
+    if (Find(peer) == nullptr) return;
+    peer->lazy = holding.lazy();
+    peer->missing_objects = holding.missing_objects();
+    peer->missing_bytes = holding.missing_bytes();
+    peer->holding_known = true;
+  });
+}
+
+void DeltaSender::Tick() {
+  loop_.Post([this] {
+    if (states_.empty()) return;
+    const auto lacking = objects_.Missing();
+    if (!lacking) return;
+    wire::Holding holding;
+    holding.set_missing_objects(lacking->objects);
+    holding.set_missing_bytes(lacking->bytes);
+    holding.set_lazy(options_.lazy);
+    for (auto& [peer, state] : states_) {
+      if (!state.grown && state.lacking == *lacking) continue;
+      state.grown = false;
+      state.lacking = *lacking;
+      state.peer->link->Send(Kind::kHolding, holding);
+    }
   });
 }
 
@@ -235,6 +266,14 @@ void DeltaSender::UpdateSync(State& state, const index::Summary& known) {
       state.heard && Covers(state.confirmed, known) && Covers(known, state.confirmed);
 }
 
+// The peer said that it knows this.
+void DeltaSender::Confirm(State& state, const index::Summary& summary) {
+  // It may name contents that the peer lacks.
+  if (!Covers(state.confirmed, summary)) state.peer->holding_known = false;
+  Join(state.confirmed, summary);
+  Join(state.believed, summary);
+}
+
 // What was not told to this peer yet; from now on it was.
 void DeltaSender::Grown(State& state, const index::Summary& known, wire::Summary* out) {
   index::Summary grown;
@@ -242,6 +281,7 @@ void DeltaSender::Grown(State& state, const index::Summary& known, wire::Summary
     std::uint64_t& told = state.told[device];
     if (told < number) grown[device] = told = number;
   }
+  if (!grown.empty()) state.grown = true;
   ToWire(grown, out);
 }
 

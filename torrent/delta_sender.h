@@ -12,19 +12,22 @@
 #include "torrent/delta_spool.h"
 #include "torrent/loop.h"
 #include "torrent/members.h"
+#include "torrent/object_port.h"
 
 namespace btfc::torrent {
 
 struct DeltaSenderOptions {
   std::filesystem::path folder;  // for large deltas on their way
   bool read_only = false;
+  bool lazy = false;
 };
 
 // Lives on a loop of its own, so that a large delta that comes in does not hold up what goes out.
 // Public calls from any thread.
 class DeltaSender {
  public:
-  DeltaSender(DeltaSenderOptions options, index::Replica& replica, Members& members);
+  DeltaSender(DeltaSenderOptions options, index::Replica& replica, ObjectPort& objects,
+              Members& members);
   void Stop() { loop_.Stop(); }
 
   void PeerUp(const PeerPtr& peer);
@@ -37,6 +40,10 @@ class DeltaSender {
   void PeerKnows(const PeerPtr& peer, index::Summary summary);
   void TakeResult(const PeerPtr& peer, wire::DeltaResult result);
   void TakeProgress(const PeerPtr& peer, std::uint64_t delta_bytes);
+  // What a peer says that it lacks.
+  void TakeHolding(const PeerPtr& peer, const wire::Holding& holding);
+  // Once a second: tells what this host lacks, where that may be news.
+  void Tick();
   // A result for a delta of this peer's, with what grew of our summary.
   void SendResult(const PeerPtr& peer, std::uint64_t id, wire::DeltaResult::Status status);
 
@@ -52,6 +59,8 @@ class DeltaSender {
     index::Summary confirmed;  // it said that it knows this
     index::Summary believed;   // and will when it has taken what is on its way
     index::Summary told;       // what we said that we know
+    bool grown = true;         // that was more than at the last word on what we lack
+    ObjectPort::Lack lacking;  // in that word
     std::optional<Outgoing> outgoing;
     std::set<std::uint64_t> unanswered;  // complete deltas without a result
     std::uint64_t last_id = 0;
@@ -69,11 +78,13 @@ class DeltaSender {
   void Pause(State& state);
   void StartOver(State& state, const index::Summary& summary);
   void TellAll();
+  static void Confirm(State& state, const index::Summary& summary);
   void UpdateSync(State& state, const index::Summary& known);
   static void Grown(State& state, const index::Summary& known, wire::Summary* out);
 
   const DeltaSenderOptions options_;
   index::Replica& replica_;
+  ObjectPort& objects_;
   Members& members_;
   std::map<const Peer*, State> states_;
   std::atomic<bool> pump_posted_ = false;

@@ -28,6 +28,11 @@ struct Peer {
   bool read_only = false;
   std::atomic<std::int64_t> clock_offset_ns = 0;  // its wall clock less ours
   std::atomic<bool> in_sync = false;
+  // What it said of the contents that it lacks, if nothing came that may have changed it since.
+  std::atomic<bool> holding_known = false;
+  std::atomic<bool> lazy = false;
+  std::atomic<std::uint64_t> missing_objects = 0;
+  std::atomic<std::uint64_t> missing_bytes = 0;
   std::atomic<std::uint64_t> content_sent_bytes = 0;
   std::atomic<std::uint64_t> content_received_bytes = 0;
 };

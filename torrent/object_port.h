@@ -1,6 +1,7 @@
 // What the swarm needs of the object store.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string_view>
@@ -21,6 +22,13 @@ class ObjectPort {
   virtual std::filesystem::path PartialPath(const index::ContentId& id) = 0;
   // A whole object of this host that probably shares pieces with `id`.
   virtual std::optional<index::ContentId> Base(const index::ContentId& id) = 0;
+  // What this host lacks of the contents that its index names.
+  struct Lack {
+    std::uint64_t objects = 0;
+    std::uint64_t bytes = 0;
+    bool operator==(const Lack&) const = default;
+  };
+  virtual std::optional<Lack> Missing() { return std::nullopt; }
   // PartialPath(id) now holds exactly the verified bytes, and the swarm has closed it.
   virtual Result<void> Arrived(const index::ContentId& id) = 0;
 };

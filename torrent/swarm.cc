@@ -49,7 +49,7 @@ class Swarm::Impl final : public LinkListener {
                  {[this](const PeerPtr& peer) { PeerUp(peer); },
                   [this](const PeerPtr& peer) { PeerDown(peer); },
                   [this](const std::string& ip, std::uint16_t port) { session_->Dial(ip, port); }}),
-        sender_({options.state_dir, options.read_only}, replica, members_),
+        sender_({options.state_dir, options.read_only, options.lazy}, replica, objects, members_),
         receiver_(replica, members_, sender_),
         layers_(options.state_dir / "layers") {}
   ~Impl() override { Stop(); }
@@ -147,6 +147,8 @@ class Swarm::Impl final : public LinkListener {
       entry.name = peer->name;
       entry.address = peer->link->address;
       entry.in_sync = peer->in_sync;
+      entry.lazy = peer->lazy;
+      if (peer->holding_known) entry.missing = {peer->missing_objects, peer->missing_bytes};
       entry.clock_offset_ns = peer->clock_offset_ns;
       entry.sent_bytes = peer->link->sent_bytes + peer->content_sent_bytes;
       entry.received_bytes = peer->link->received_bytes + peer->content_received_bytes;
@@ -278,6 +280,10 @@ class Swarm::Impl final : public LinkListener {
           sender_.TakeResult(peer, std::move(result));
         });
         break;
+      case Kind::kHolding:
+        valid = With<wire::Holding>(
+            payload, [&](const wire::Holding& holding) { sender_.TakeHolding(peer, holding); });
+        break;
       case Kind::kProgress:
         valid = With<wire::Progress>(payload, [&](const wire::Progress& progress) {
           if (progress.delta_bytes() > 0) sender_.TakeProgress(peer, progress.delta_bytes());
@@ -327,6 +333,7 @@ class Swarm::Impl final : public LinkListener {
   void Tick() {
     members_.Tick();
     holder_->Tick();
+    sender_.Tick();
     loop_.PostAfter(kTick, [this] { Tick(); });
   }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,13 @@ struct PeerStatus {
   std::string name;
   std::string address;   // host:port
   bool in_sync = false;  // its summary covers ours and ours its
+  // What it still has to fetch; not known for up to a second after its index grew.
+  struct Missing {
+    std::uint64_t objects = 0;
+    std::uint64_t bytes = 0;
+  };
+  std::optional<Missing> missing;
+  bool lazy = false;  // it fetches only what is read
   std::int64_t clock_offset_ns = 0;
   std::uint64_t sent_bytes = 0;
   std::uint64_t received_bytes = 0;

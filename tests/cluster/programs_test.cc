@@ -1,38 +1,18 @@
 // mount.btfc and btfc as a person calls them.
-#include <gtest/gtest.h>
-#include <sys/mount.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
+#include <ctime>
 
-#include "lab.h"
+#include "one_host.h"
 
 namespace btfc::cluster {
 namespace {
 
-class ProgramsTest : public testing::Test {
- protected:
-  void SetUp() override {
-    BTFC_NEEDS_LAB();
-    lab_ = std::make_unique<Lab>(1);
-  }
-  void TearDown() override {
-    if (!lab_) return;
-    umount2(Point().c_str(), MNT_DETACH);
-  }
-  Host& host() { return (*lab_)[0]; }
-  std::filesystem::path Point() { return host().mount(); }
-  Finished Mount(const std::string& arguments) {
-    return Shell(BTFC_MOUNT_PROGRAM " " + arguments, host().net());
-  }
-  std::string Cache() { return "-o cache=" + host().cache().native(); }
-  bool Mounted() {
-    return Shell("grep -q ' " + Point().native() + " fuse.btfc' /proc/self/mounts").ok();
-  }
-
-  std::unique_ptr<Lab> lab_;
-};
+class ProgramsTest : public OneHostTest {};
 
 TEST_F(ProgramsTest, MountsInTheBackgroundAndEndsWithUmount) {
   const auto mounted = Mount("lab " + Point().native() + " " + Cache() + ",_netdev,nofail,rw");
@@ -157,22 +137,90 @@ TEST_F(ProgramsTest, TheCliExplainsItself) {
   EXPECT_EQ(1, run("status /tmp").code);
   EXPECT_EQ(1,
             run("join " + (host().cache() / "cluster.key").native() + " " + Point().native()).code);
+  EXPECT_EQ("btfc: " + (Point() / "nonexist").native() + ": No such file or directory\n",
+            run("log " + (Point() / "nonexist").native()).output);
+  EXPECT_EQ("btfc: a/nonexist: No such file or directory\n",
+            Shell("mkdir " + (Point() / "a").native() + "; cd " + Point().native() +
+                  "; " BTFC_PROGRAM " log a/nonexist")
+                .output);
   const auto wrong = run("frobnicate");
   EXPECT_EQ(1, wrong.code);
+  EXPECT_NE(std::string::npos, wrong.output.find("'frobnicate'")) << wrong.output;
+  EXPECT_NE(std::string::npos, wrong.output.find("status, peers, key")) << wrong.output;
   EXPECT_EQ(1, std::count(wrong.output.begin(), wrong.output.end(), '\n')) << wrong.output;
 }
 
-TEST_F(ProgramsTest, TheFirstMountTakesInWhatWasThere) {
-  const auto source = Point();
-  ASSERT_TRUE(
-      Shell("cd " + source.native() +
-            " && mkdir -p a/b && echo one > a/one && ln a/one a/b/hard && ln -s one a/soft && "
-            "head -c 3000000 /dev/urandom > a/b/large && chmod 600 a/one")
-          .ok());
-  const auto before = Describe(source);
-  ASSERT_EQ(0, Mount(Point().native() + " " + Cache()).code);
-  EXPECT_TRUE(Eventually([&] { return Describe(Point()) == before; }))
-      << before << Describe(Point());
+TEST_F(ProgramsTest, TheStatusNamesWhatIsOpenAndWhatIsElsewhere) {
+  ASSERT_TRUE(host().Start());
+  auto& other = lab().Add();
+  lab().ShareKey(other);
+  ASSERT_TRUE(other.Start());
+  const int fd = open((host() / "held").c_str(), O_WRONLY | O_CREAT, 0644);
+  ASSERT_GE(fd, 0);
+  ASSERT_EQ(1, write(fd, "x", 1));
+  const auto open_files = host().Status()["open_files"];
+  ASSERT_EQ(1U, open_files.size());
+  EXPECT_EQ("/held", open_files[0]["path"]);
+  EXPECT_EQ(true, open_files[0]["open"]);
+  EXPECT_GT(open_files[0]["since_ns"], (time(nullptr) - 3600) * 1'000'000'000);
+  EXPECT_EQ("writing", host().Status()["health"]);
+  const auto text = Btfc("status --cache " + host().cache().native()).output;
+  EXPECT_NE(std::string::npos, text.find("/held  open since ")) << text;
+  close(fd);
+  EXPECT_TRUE(Eventually([&] { return host().Status()["health"] == "complete"; }));
+  EXPECT_EQ(1, host().Status()["complete_peers"]);
+
+  other.Shape("10mbit");
+  WriteFile(host() / "large", RandomBytes(12 << 20, 5));
+  EXPECT_TRUE(Eventually([&] {
+    const auto status = other.Status();
+    return status["coming"].size() == 1 && status["coming"][0]["path"] == "/large" &&
+           status["coming"][0]["done_bytes"] > 0 && status["health"] == "receiving";
+  }));
+  const auto coming = Btfc("status --cache " + other.cache().native()).output;
+  EXPECT_NE(std::string::npos, coming.find("/large")) << coming;
+  // Here it is said what is still to go there.
+  EXPECT_TRUE(Eventually([&] {
+    const auto status = host().Status();
+    return status["health"] == "sending" && status["complete_peers"] == 0 &&
+           status["peers"][0]["missing_objects"] == 1 &&
+           status["peers"][0]["missing_bytes"] == 12 << 20;
+  }));
+  const auto going = Btfc("status --cache " + host().cache().native()).output;
+  EXPECT_NE(std::string::npos, going.find("still to go there")) << going;
+  EXPECT_TRUE(Eventually([&] { return host().Status()["health"] == "complete"; },
+                         std::chrono::seconds(60)));
+  const auto done = Btfc("status --cache " + host().cache().native()).output;
+  EXPECT_NE(std::string::npos, done.find("on the other connected host")) << done;
+}
+
+TEST_F(ProgramsTest, TheHintOfKeyWorksAsItStands) {
+  const auto home = host().folder() / "home";
+  ASSERT_EQ(0, mkdir(home.c_str(), 0700));
+  const auto with_home = [&](const std::string& line) {
+    return Shell("export HOME=" + home.native() +
+                     " PATH=" + std::filesystem::path(BTFC_PROGRAM).parent_path().native() +
+                     ":$PATH; cd; " + line,
+                 host().net());
+  };
+  const auto mounted = with_home("mount.btfc films " + Point().native());
+  ASSERT_EQ(0, mounted.code) << mounted.output;
+  const auto told = with_home("btfc key " + Point().native()).output;
+  const auto begin = told.find("ssh HOST '");
+  ASSERT_NE(std::string::npos, told.find("scp")) << told;
+  ASSERT_NE(std::string::npos, begin) << told;
+  const auto command = told.substr(begin + 10, told.rfind('\'') - begin - 10);
+  // "There": another home, in which the key has been put.
+  const auto key = ReadFile(home / ".btfccache/films/cluster.key");
+  ASSERT_EQ(0, umount2(Point().c_str(), 0));
+  const auto there = host().folder() / "there";
+  ASSERT_EQ(0, mkdir(there.c_str(), 0700));
+  WriteFile(there / "cluster.key", key);
+  chmod((there / "cluster.key").c_str(), 0600);
+  const auto joined = with_home("export HOME=" + there.native() + "; cd; " + command);
+  EXPECT_EQ(0, joined.code) << command << "\n" << joined.output;
+  EXPECT_EQ(key, ReadFile(there / ".btfccache/films/cluster.key"));
+  EXPECT_TRUE(Mounted());
 }
 
 }  // namespace
