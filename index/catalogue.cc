@@ -73,7 +73,8 @@ Result<void> Catalogue::Impl::Start() {
   tables_ = std::make_unique<Tables>(*writer_, devices_);
   StartRows();
   writer_->Execute("PRAGMA synchronous = NORMAL");
-  BOOST_OUTCOME_TRYA(keeper, WalKeeper::Start(options_.path, write_gate_));
+  BOOST_OUTCOME_TRYA(keeper,
+                     WalKeeper::Start(options_.path, write_gate_, [this] { (void)EndGroup(); }));
   keeper_ = std::move(keeper);
   reserve_ = std::make_unique<SpaceReserve>(options_.path);
   sqlite3_wal_hook(
@@ -106,14 +107,6 @@ void Catalogue::Impl::StartRows() {
   born.Run();
   Session session(*tables_, context, known_);
   if (incarnation.fresh) session.TakeIncarnation(self_);
-  // What a crash left of files that were never published and have no name left. Those that were
-  // being written stay until fs has dropped their working files.
-  std::vector<Ino> lost;
-  auto find = writer_->Prepare(
-      "SELECT ino FROM inode WHERE pending = 1 AND nlink = 0 AND ino NOT IN (SELECT ino FROM "
-      "dirty)");
-  while (find.Step()) lost.push_back(find.Unsigned(0));
-  for (const Ino ino : lost) session.DropPending(ino);
   WriteDeviceRow(session);
   session.Finish();
   transaction.Commit();
@@ -142,8 +135,13 @@ void Catalogue::Impl::TakeNewIncarnation(Session& session) {
 
 Catalogue::Impl::~Impl() {
   if (!keeper_) return;
+  StopGroups();
   try {
     const std::lock_guard gate(write_gate_);
+    if (const auto ended = EndGroup(); !ended) {
+      spdlog::warn("index: closing: {}; the journal keeps what was answered",
+                   ended.error().message());
+    }
     writer_->Execute("PRAGMA synchronous = FULL");
     Transaction transaction(*writer_, Transaction::Kind::kWrite);
     CloseIncarnation(*tables_);
@@ -181,7 +179,13 @@ void Catalogue::Impl::SetSelf(const DeviceId& self) {
   self_ = self;
 }
 
-Summary Catalogue::Impl::Known() const {
+// A group that cannot be committed stays this host's own: nobody is told.
+Summary Catalogue::Impl::Known() {
+  (void)Settle();
+  return KnownNow();
+}
+
+Summary Catalogue::Impl::KnownNow() const {
   const std::lock_guard lock(state_mutex_);
   return known_;
 }
@@ -252,10 +256,12 @@ void Catalogue::Impl::GiveReader(std::unique_ptr<Database> reader) {
 void Catalogue::Impl::BeginBatch() {
   write_gate_.lock();
   batch_failure_.clear();
+  if (const auto ended = EndGroup(); !ended) batch_failure_ = ended.error();
   batch_changes_.clear();
   batch_published_ = false;
-  batch_known_ = Known();
+  batch_known_ = KnownNow();
   batch_owner_ = std::this_thread::get_id();
+  if (batch_failure_) return;
   try {
     batch_ = std::make_unique<Transaction>(*writer_, Transaction::Kind::kWrite);
   } catch (const StorageFailure& failure) {
@@ -280,8 +286,9 @@ Result<void> Catalogue::Impl::EndBatch(bool commit) {
   const bool published = batch_published_;
   batch_owner_ = std::thread::id();
   write_gate_.unlock();
+  if (committed) Tell(changes, published || publish_due_.exchange(false));
+  TellPublished();
   if (failure) return failure;
-  if (committed) Tell(changes, published);
   return Ok();
 }
 
@@ -305,7 +312,9 @@ Catalogue::~Catalogue() = default;
 
 Result<std::unique_ptr<Catalogue>> Catalogue::Open(const CatalogueOptions& options) {
   BOOST_OUTCOME_TRYA(impl, Impl::Open(options));
-  return std::unique_ptr<Catalogue>(new Catalogue(std::move(impl)));
+  std::unique_ptr<Catalogue> catalogue(new Catalogue(std::move(impl)));
+  BOOST_OUTCOME_TRYV(catalogue->impl_->TakeJournal(*catalogue));
+  return catalogue;
 }
 
 Result<void> Catalogue::Sync() { return impl_->Sync(); }

@@ -73,27 +73,29 @@ void WriteMtime(Session& session, Ino ino, std::int64_t mtime_ns) {
 }  // namespace
 
 Result<Node> Catalogue::SetAttributes(Ino ino, const AttributeChange& change) {
-  return impl_->Write([&](Session& session) -> Result<Node> {
-    BOOST_OUTCOME_TRYA(node, NodeOf(session, ino));
-    auto row = Changed(session, node, change);
-    if (row) {
-      BOOST_OUTCOME_TRYV(CheckAttributes(*row));
-      row->dot = DotFor(session, session.tables().Brief(ino));
-      session.Merge(std::move(*row));
-    }
-    if (change.mtime_ns) WriteMtime(session, ino, *change.mtime_ns);
-    if (change.atime_ns) {
-      auto update = session.tables().db().Prepare("UPDATE inode SET atime = ? WHERE ino = ?");
-      update << *change.atime_ns << ino;
-      update.Run();
-    }
-    return NodeOf(session, ino);
-  });
+  return impl_->Write(
+      Record(Operation::kSetAttributes, ino, change), [&](Session& session) -> Result<Node> {
+        BOOST_OUTCOME_TRYA(node, NodeOf(session, ino));
+        auto row = Changed(session, node, change);
+        if (row) {
+          BOOST_OUTCOME_TRYV(CheckAttributes(*row));
+          row->dot = DotFor(session, session.tables().Brief(ino));
+          session.Merge(std::move(*row));
+        }
+        if (change.mtime_ns) WriteMtime(session, ino, *change.mtime_ns);
+        if (change.atime_ns) {
+          auto update = session.tables().db().Prepare("UPDATE inode SET atime = ? WHERE ino = ?");
+          update << *change.atime_ns << ino;
+          update.Run();
+        }
+        return NodeOf(session, ino);
+      });
 }
 
 Result<void> Catalogue::SetXattr(Ino ino, std::string_view name, std::string_view value,
                                  int flags) {
-  return impl_->Write([&](Session& session) -> Result<void> {
+  const auto record = Record(Operation::kSetXattr, ino, name, value, flags);
+  return impl_->Write(record, [&](Session& session) -> Result<void> {
     if (name.empty() || name.size() > kNameMax || name.find('\0') != name.npos) {
       return Errno(ERANGE);
     }
@@ -110,13 +112,14 @@ Result<void> Catalogue::SetXattr(Ino ino, std::string_view name, std::string_vie
 }
 
 Result<void> Catalogue::RemoveXattr(Ino ino, std::string_view name) {
-  return impl_->Write([&](Session& session) -> Result<void> {
-    const std::string key = kXattrRegister + std::string(name);
-    const auto held = session.tables().GetRegister(ino, key);
-    if (!held || !held->value) return Errno(ENODATA);
-    WriteRegister(session, ino, key, std::nullopt);
-    return Ok();
-  });
+  return impl_->Write(Record(Operation::kRemoveXattr, ino, name),
+                      [&](Session& session) -> Result<void> {
+                        const std::string key = kXattrRegister + std::string(name);
+                        const auto held = session.tables().GetRegister(ino, key);
+                        if (!held || !held->value) return Errno(ENODATA);
+                        WriteRegister(session, ino, key, std::nullopt);
+                        return Ok();
+                      });
 }
 
 }  // namespace btfc::index

@@ -67,19 +67,21 @@ Result<void> Catalogue::BeginWrite(Ino ino, bool durable) {
     return find.Step() && find.Int(0) != 0;
   });
   if (waits && waits.value()) return durable ? impl_->Sync() : Ok();
-  const auto noted = impl_->Write([&](Session& session) -> Result<void> {
-    BOOST_OUTCOME_TRYA(node, NodeOf(session, ino));
-    if (node.kind == Kind::kFolder) return Errno(EISDIR);
-    if (node.kind != Kind::kFile) return Errno(EINVAL);
-    PutNote(session, ino, node.nlink == 0);
-    return Ok();
-  });
+  const auto noted =
+      impl_->Write(Record(Operation::kBeginWrite, ino), [&](Session& session) -> Result<void> {
+        BOOST_OUTCOME_TRYA(node, NodeOf(session, ino));
+        if (node.kind == Kind::kFolder) return Errno(EISDIR);
+        if (node.kind != Kind::kFile) return Errno(EINVAL);
+        PutNote(session, ino, node.nlink == 0);
+        return Ok();
+      });
   if (!noted || !durable) return noted;
   return impl_->Sync();
 }
 
 Result<Node> Catalogue::Commit(Ino ino, const NewVersion& version, bool still_open) {
-  return impl_->Write([&](Session& session) -> Result<Node> {
+  const auto record = Record(Operation::kCommit, ino, version, still_open);
+  return impl_->Write(record, [&](Session& session) -> Result<Node> {
     BOOST_OUTCOME_TRYV(CheckVersion(version));
     const InodeBrief inode = session.tables().Brief(ino);
     if (inode.kind != Kind::kFile) return Errno(EINVAL);
@@ -118,10 +120,11 @@ Result<Node> Catalogue::Commit(Ino ino, const NewVersion& version, bool still_op
 }
 
 Result<void> Catalogue::AbandonWrite(Ino ino) {
-  return impl_->WriteToFree([&](Session& session) -> Result<void> {
-    DropNote(session, ino);
-    return Ok();
-  });
+  return impl_->WriteToFree(Record(Operation::kAbandonWrite, ino),
+                            [&](Session& session) -> Result<void> {
+                              DropNote(session, ino);
+                              return Ok();
+                            });
 }
 
 Result<std::vector<DirtyFile>> Catalogue::DirtyFiles() {

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -11,17 +12,26 @@
 
 #include "index/catalogue.h"
 #include "index/devices.h"
+#include "index/journal.h"
 #include "index/reader.h"
+#include "index/recorded.h"
 #include "index/session.h"
 #include "index/space_reserve.h"
 #include "index/sqlite.h"
 #include "index/tables.h"
 #include "index/wal_keeper.h"
+#include "index/write_gate.h"
 
 namespace btfc::index {
 
-// Locks, in this order: write_gate_, then one of the small ones (readers_, state_), each held for
-// a few instructions. The write gate is held for a transaction, listeners are called without it.
+// Locks, in this order: write_gate_, then one of the small ones (readers_, state_, due_), each held
+// for a few instructions. The write gate is held for an operation, or for a transaction of others'
+// rows; listeners are called without it.
+//
+// Local operations are gathered into groups (catalogue_group.cc): one transaction of SQLite for
+// many, with a journal in front that makes each of them survive the process. While a group is open
+// its operations are seen by the writing connection only, so everybody reads through that one, in
+// turn; what lasts, and what looks at a state to tell others of it, ends the group first.
 class Catalogue::Impl {
  public:
   static Result<std::unique_ptr<Impl>> Open(const CatalogueOptions& options);
@@ -31,11 +41,17 @@ class Catalogue::Impl {
 
   // Runs op(Session&), which answers a Result, in a transaction of its own or in the calling
   // thread's batch. Nothing is written if it fails; it may only fail before its first write.
+  // With `record` (see recorded.h), what asks for the same again, it joins a group.
   template <class Op>
-  auto Write(Op&& op) -> decltype(op(std::declval<Session&>()));
+  auto Write(const std::string& record, Op&& op) -> decltype(op(std::declval<Session&>()));
+  template <class Op>
+  auto Write(Op&& op) -> decltype(op(std::declval<Session&>())) {
+    return Write({}, op);
+  }
   // The same for what frees room sooner or later: on a full disk the reserve serves it.
   template <class Op>
-  auto WriteToFree(const Op& op) -> decltype(op(std::declval<Session&>()));
+  auto WriteToFree(const std::string& record, const Op& op)
+      -> decltype(op(std::declval<Session&>()));
   // Runs op(Reader&), which answers a Result.
   template <class Op>
   auto Read(Op&& op) -> decltype(op(std::declval<Reader&>()));
@@ -43,9 +59,15 @@ class Catalogue::Impl {
   void BeginBatch();
   Result<void> EndBatch(bool commit);
 
-  Result<void> Sync() { return keeper_->Sync(); }
+  Result<void> Sync();
+  // Ends the open group: other connections see it all.
+  Result<void> Settle();
+  // At the start: what the process before had answered and not committed. `catalogue` does it
+  // again, then and whenever a group has to be begun anew.
+  Result<void> TakeJournal(Catalogue& catalogue);
   DeviceId Self() const;
-  Summary Known() const;
+  Summary Known();  // of what is committed; ends the group
+  Summary KnownNow() const;
   void SetListeners(std::function<void(const std::vector<Change>&)> changed,
                     std::function<void()> published);
   const CatalogueOptions& options() const { return options_; }
@@ -67,6 +89,28 @@ class Catalogue::Impl {
   void StartRows();
   void WriteDeviceRow(Session& session);
   bool InBatch() const { return batch_owner_.load() == std::this_thread::get_id(); }
+
+  // --- groups; with the write gate
+  template <class Op>
+  auto WriteInGroup(Op&& op, const std::string& record, std::unique_lock<WriteGate>& gate)
+      -> decltype(op(std::declval<Session&>()));
+  template <class Op>
+  auto RepeatInGroup(Op&& op) -> decltype(op(std::declval<Session&>()));
+  bool InRepeat() const { return repeat_owner_.load() == std::this_thread::get_id(); }
+  // False if operations are better committed one by one: the disk is nearly full.
+  bool OpenGroup();
+  void BeginGroup();
+  Result<void> DropLost();
+  void NumberGroups();
+  Result<void> EndGroup();
+  // Rolled back: everything that was answered is done again from the journal.
+  Result<void> RestoreGroup();
+  Result<void> RepeatGroup();
+  Result<void> AfterOperation(const Session& session, const std::string& record);
+  void AskForCommit(bool publishes);
+  void CommitGroups();  // the thread
+  void TellPublished();
+  void StopGroups();
   // After the rows of a session are committed.
   void Committed(const Summary& known);
   void Tell(const std::vector<Change>& changes, bool published);
@@ -80,7 +124,28 @@ class Catalogue::Impl {
   std::unique_ptr<WalKeeper> keeper_;
   std::unique_ptr<SpaceReserve> reserve_;
 
-  std::mutex write_gate_;
+  WriteGate write_gate_;
+
+  // The group; under the write gate.
+  std::unique_ptr<Journal> journal_;  // nothing until TakeJournal
+  std::function<Result<void>(std::string_view)> repeat_;
+  std::unique_ptr<Transaction> group_;
+  std::uint64_t group_number_ = 0;  // the last one that was begun
+  Summary group_known_;
+  unsigned group_operations_ = 0;
+  bool group_publishes_ = false;
+  bool group_lost_ = false;      // neither committed nor repeated; tried again by every write
+  Circumstances circumstances_;  // of the operation at hand
+  std::atomic<std::thread::id> repeat_owner_;
+  std::atomic<bool> publish_due_{false};
+
+  std::mutex due_mutex_;  // guards what follows
+  std::condition_variable due_changed_;
+  std::optional<std::chrono::steady_clock::time_point> due_;  // when the group is to be committed
+  bool stop_groups_ = false;
+  std::chrono::steady_clock::time_point rest_until_;  // no commit before, so that groups grow
+  std::thread committer_;
+
   // The batch: its thread holds write_gate_ all the while and alone touches these.
   std::atomic<std::thread::id> batch_owner_;
   std::unique_ptr<Transaction> batch_;
@@ -100,20 +165,29 @@ class Catalogue::Impl {
 };
 
 template <class Op>
-auto Catalogue::Impl::Write(Op&& op) -> decltype(op(std::declval<Session&>())) {
+auto Catalogue::Impl::Write(const std::string& record, Op&& op)
+    -> decltype(op(std::declval<Session&>())) {
+  if (InRepeat()) return RepeatInGroup(op);
   const bool in_batch = InBatch();
   if (in_batch && batch_failure_) return batch_failure_;
-  std::unique_lock<std::mutex> gate(write_gate_, std::defer_lock);
+  std::unique_lock<WriteGate> gate(write_gate_, std::defer_lock);
   if (!in_batch) gate.lock();
   try {
+    if (!in_batch && !record.empty() && OpenGroup()) return WriteInGroup(op, record, gate);
+    if (!in_batch) {
+      if (const auto ended = EndGroup(); !ended) return ended.error();
+    }
     std::optional<Transaction> transaction;
     if (!in_batch) transaction.emplace(*writer_, Transaction::Kind::kWrite);
     const int changes_before = sqlite3_total_changes(writer_->handle());
-    Session session(*tables_, MakeContext(), in_batch ? batch_known_ : Known());
+    Session session(*tables_, MakeContext(), in_batch ? batch_known_ : KnownNow());
     auto result = op(session);
     if (!result) {
       transaction.reset();
       if (sqlite3_total_changes(writer_->handle()) != changes_before) tables_->Reload();
+      if (in_batch) return result;
+      gate.unlock();
+      TellPublished();
       return result;
     }
     session.Finish();
@@ -132,7 +206,7 @@ auto Catalogue::Impl::Write(Op&& op) -> decltype(op(std::declval<Session&>())) {
     }
     Committed(session.known());
     gate.unlock();
-    Tell(changes, session.wrote());
+    Tell(changes, session.wrote() || publish_due_.exchange(false));
     return result;
   } catch (const StorageFailure& failure) {
     if (in_batch) {
@@ -145,10 +219,59 @@ auto Catalogue::Impl::Write(Op&& op) -> decltype(op(std::declval<Session&>())) {
 }
 
 template <class Op>
-auto Catalogue::Impl::WriteToFree(const Op& op) -> decltype(op(std::declval<Session&>())) {
-  auto result = Write(op);
+auto Catalogue::Impl::WriteInGroup(Op&& op, const std::string& record,
+                                   std::unique_lock<WriteGate>& gate)
+    -> decltype(op(std::declval<Session&>())) {
+  using Answer = decltype(op(std::declval<Session&>()));
+  std::vector<Change> changes;
+  try {
+    SessionContext context = MakeContext();
+    circumstances_ = {context.now_ns, tables_->next_ino(), {}};
+    context.new_id = [this, draw = std::move(context.new_id)] {
+      return circumstances_.ids.emplace_back(draw());
+    };
+    Session session(*tables_, context, group_known_);
+    Answer result = op(session);
+    if (!result) return result;  // and wrote nothing
+    session.Finish();
+    changes = session.TakeChanges();
+    if (const auto kept = AfterOperation(session, record); !kept) return kept.error();
+    gate.unlock();
+    Tell(changes, publish_due_.exchange(false));
+    return result;
+  } catch (const StorageFailure& failure) {
+    AfterFailure(failure);
+    if (const auto restored = RestoreGroup(); !restored) return restored.error();
+    return failure.code();
+  }
+}
+
+// An operation out of the journal.
+template <class Op>
+auto Catalogue::Impl::RepeatInGroup(Op&& op) -> decltype(op(std::declval<Session&>())) {
+  SessionContext context = MakeContext();
+  context.now_ns = circumstances_.now_ns;
+  context.new_id = [this, next = std::size_t{0}]() mutable {
+    if (next < circumstances_.ids.size()) return circumstances_.ids[next++];
+    return NewId();
+  };
+  tables_->SetNextIno(circumstances_.next_ino);
+  Session session(*tables_, context, group_known_);
+  auto result = op(session);
+  if (!result) return result;
+  session.Finish();
+  group_known_ = session.known();
+  group_publishes_ = group_publishes_ || session.wrote();
+  return result;
+}
+
+template <class Op>
+auto Catalogue::Impl::WriteToFree(const std::string& record, const Op& op)
+    -> decltype(op(std::declval<Session&>())) {
+  auto result = Write(record, op);
+  if (InRepeat()) return result;
   if (!result && ToErrno(result.error()) == ENOSPC && !InBatch() && reserve_->Release()) {
-    return Write(op);
+    return Write(record, op);
   }
   if (result) reserve_->Restore();
   return result;
@@ -157,7 +280,12 @@ auto Catalogue::Impl::WriteToFree(const Op& op) -> decltype(op(std::declval<Sess
 template <class Op>
 auto Catalogue::Impl::Read(Op&& op) -> decltype(op(std::declval<Reader&>())) {
   try {
-    if (InBatch()) {
+    if (InBatch() || InRepeat()) {
+      Reader reader(*writer_);
+      return op(reader);
+    }
+    if (write_gate_.LockIfOpen()) {
+      const std::lock_guard gate(write_gate_, std::adopt_lock);
       Reader reader(*writer_);
       return op(reader);
     }

@@ -120,58 +120,64 @@ Ino MakeAt(Session& session, const Slot& spot, const NewNode& node) {
 }
 
 Result<Node> Catalogue::Make(Ino parent, std::string_view name, const NewNode& node) {
-  return impl_->Write([&](Session& session) -> Result<Node> {
-    BOOST_OUTCOME_TRYV(CheckNew(node));
-    BOOST_OUTCOME_TRYA(spot, SpotFor(session, parent, name));
-    if (IsShown(session, spot)) return Errno(EEXIST);
-    return NodeOf(session, MakeAt(session, spot, node));
-  });
+  return impl_->Write(Record(Operation::kMake, parent, name, node),
+                      [&](Session& session) -> Result<Node> {
+                        BOOST_OUTCOME_TRYV(CheckNew(node));
+                        BOOST_OUTCOME_TRYA(spot, SpotFor(session, parent, name));
+                        if (IsShown(session, spot)) return Errno(EEXIST);
+                        return NodeOf(session, MakeAt(session, spot, node));
+                      });
 }
 
 Result<Node> Catalogue::Link(Ino ino, Ino parent, std::string_view name) {
-  return impl_->Write([&](Session& session) -> Result<Node> {
-    BOOST_OUTCOME_TRYA(spot, SpotFor(session, parent, name));
-    BOOST_OUTCOME_TRYA(node, NodeOf(session, ino));
-    if (node.kind == Kind::kFolder) return Errno(EPERM);
-    if (node.nlink == 0) return Errno(ENOENT);
-    if (IsShown(session, spot)) return Errno(EEXIST);
-    const InodeBrief inode = session.tables().Brief(ino);
-    if (!inode.pending) session.PublishRemovalsAt(spot);
-    PlaceRow place;
-    place.link = session.tables().LinkOf(session.NewId<LinkId>());
-    place.ino = ino;
-    place.spot = spot;
-    place.stamp = session.Now();
-    place.dot = DotFor(session, inode);
-    session.Merge(std::move(place));
-    return NodeOf(session, ino);
-  });
+  return impl_->Write(Record(Operation::kLink, ino, parent, name),
+                      [&](Session& session) -> Result<Node> {
+                        BOOST_OUTCOME_TRYA(spot, SpotFor(session, parent, name));
+                        BOOST_OUTCOME_TRYA(node, NodeOf(session, ino));
+                        if (node.kind == Kind::kFolder) return Errno(EPERM);
+                        if (node.nlink == 0) return Errno(ENOENT);
+                        if (IsShown(session, spot)) return Errno(EEXIST);
+                        const InodeBrief inode = session.tables().Brief(ino);
+                        if (!inode.pending) session.PublishRemovalsAt(spot);
+                        PlaceRow place;
+                        place.link = session.tables().LinkOf(session.NewId<LinkId>());
+                        place.ino = ino;
+                        place.spot = spot;
+                        place.stamp = session.Now();
+                        place.dot = DotFor(session, inode);
+                        session.Merge(std::move(place));
+                        return NodeOf(session, ino);
+                      });
 }
 
 Result<Removed> Catalogue::Unlink(Ino parent, std::string_view name) {
-  return impl_->WriteToFree([&](Session& session) -> Result<Removed> {
-    BOOST_OUTCOME_TRYA(spot, SpotFor(session, parent, name));
-    BOOST_OUTCOME_TRYA(link, ShownLink(session, spot));
-    if (session.tables().Brief(link.ino).kind == Kind::kFolder) return Errno(EISDIR);
-    session.Unlink(link);
-    return RemovedOf(session, link.ino);
-  });
+  return impl_->WriteToFree(Record(Operation::kUnlink, parent, name),
+                            [&](Session& session) -> Result<Removed> {
+                              BOOST_OUTCOME_TRYA(spot, SpotFor(session, parent, name));
+                              BOOST_OUTCOME_TRYA(link, ShownLink(session, spot));
+                              if (session.tables().Brief(link.ino).kind == Kind::kFolder)
+                                return Errno(EISDIR);
+                              session.Unlink(link);
+                              return RemovedOf(session, link.ino);
+                            });
 }
 
 Result<Removed> Catalogue::RemoveFolder(Ino parent, std::string_view name) {
-  return impl_->WriteToFree([&](Session& session) -> Result<Removed> {
-    BOOST_OUTCOME_TRYA(spot, SpotFor(session, parent, name));
-    BOOST_OUTCOME_TRYA(link, ShownLink(session, spot));
-    if (session.tables().Brief(link.ino).kind != Kind::kFolder) return Errno(ENOTDIR);
-    if (!IsEmpty(session, link.ino)) return Errno(ENOTEMPTY);
-    session.PublishRemovalsIn(link.ino);
-    session.Unlink(link);
-    return RemovedOf(session, link.ino);
-  });
+  return impl_->WriteToFree(Record(Operation::kRemoveFolder, parent, name),
+                            [&](Session& session) -> Result<Removed> {
+                              BOOST_OUTCOME_TRYA(spot, SpotFor(session, parent, name));
+                              BOOST_OUTCOME_TRYA(link, ShownLink(session, spot));
+                              if (session.tables().Brief(link.ino).kind != Kind::kFolder)
+                                return Errno(ENOTDIR);
+                              if (!IsEmpty(session, link.ino)) return Errno(ENOTEMPTY);
+                              session.PublishRemovalsIn(link.ino);
+                              session.Unlink(link);
+                              return RemovedOf(session, link.ino);
+                            });
 }
 
 Result<void> Catalogue::Forget(Ino ino) {
-  return impl_->WriteToFree([&](Session& session) -> Result<void> {
+  return impl_->WriteToFree(Record(Operation::kForget, ino), [&](Session& session) -> Result<void> {
     auto find = session.tables().db().Prepare(
         "SELECT pending FROM inode WHERE ino = ? AND nlink = 0 AND live_links = 0");
     find << ino;

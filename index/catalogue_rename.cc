@@ -116,7 +116,8 @@ Result<std::optional<Removed>> RenameIn(Session& session, const Move& move) {
 
 Result<std::optional<Removed>> Catalogue::Rename(Ino parent, std::string_view name, Ino new_parent,
                                                  std::string_view new_name, unsigned flags) {
-  return impl_->Write([&](Session& session) -> Result<std::optional<Removed>> {
+  const auto record = Record(Operation::kRename, parent, name, new_parent, new_name, flags);
+  return impl_->Write(record, [&](Session& session) -> Result<std::optional<Removed>> {
     if ((flags & ~(kNoReplace | kExchange | kWhiteout)) != 0) return Errno(EINVAL);
     if ((flags & kExchange) != 0 && flags != kExchange) return Errno(EINVAL);
     BOOST_OUTCOME_TRYV(CheckName(name));

@@ -124,6 +124,7 @@ class Cutter : public DeltaReader {
 }  // namespace
 
 Result<std::unique_ptr<DeltaReader>> Catalogue::Cut(const Summary& since) {
+  BOOST_OUTCOME_TRYV(impl_->Settle());
   BOOST_OUTCOME_TRYA(database, impl_->TakeReader());
   try {
     Impl* const impl = impl_.get();

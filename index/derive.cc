@@ -174,8 +174,9 @@ void Session::CountSubfolder(Ino folder, int difference) {
 // Whether these are alive may depend on the versions.
 void Session::RefreshRemovedLinksOf(Ino ino) {
   auto find = tables_.db().Prepare(
-      "SELECT link FROM place WHERE ino = ?1 AND link IN (SELECT link FROM removal) "
-      "UNION SELECT link FROM place WHERE ino = ?1 AND link IN (SELECT link FROM pending_removal)");
+      "SELECT p.link FROM place p WHERE p.ino = ? AND "
+      "(EXISTS (SELECT 1 FROM removal r WHERE r.link = p.link) "
+      "OR EXISTS (SELECT 1 FROM pending_removal w WHERE w.link = p.link)) ORDER BY p.link");
   find << ino;
   std::vector<LinkNo> links;
   while (find.Step()) links.push_back(find.Int(0));

@@ -65,6 +65,21 @@ Ino Tables::NextIno() {
   return next_ino_++;
 }
 
+void Tables::SetNextIno(Ino next) {
+  if (next == 0) {
+    next_ino_ = reserved_ino_ = 0;
+    return;
+  }
+  const auto stored = static_cast<Ino>(db_.Number("SELECT value FROM meta WHERE key = 'next_ino'"));
+  next_ino_ = next;
+  // Where the numbers reserved until then ended is not known; more of them do no harm.
+  reserved_ino_ = std::max(stored, next + kInosAtOnce);
+  if (reserved_ino_ == stored) return;
+  auto reserve = db_.Prepare("INSERT OR REPLACE INTO meta (key, value) VALUES ('next_ino', ?)");
+  reserve << reserved_ino_;
+  reserve.Run();
+}
+
 void Tables::Reload() {
   devices_.Load(db_);
   next_ino_ = reserved_ino_ = 0;  // what was reserved may have been rolled back

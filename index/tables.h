@@ -23,6 +23,8 @@ class Tables {
   // --- names to numbers; a number is given if there is none
   Ino InoOf(const InodeId& id);
   Ino NextIno();
+  Ino next_ino() const { return next_ino_; }  // 0: to be asked for
+  void SetNextIno(Ino next);                  // as it was once, to do the same again
   LinkNo LinkOf(const LinkId& id);
   std::optional<Ino> FindInode(const InodeId& id);
   std::optional<LinkNo> FindLink(const LinkId& id);

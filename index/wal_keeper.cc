@@ -15,18 +15,22 @@ constexpr int kTooManyPages = 32 * 1000;  // 128 MiB: writers wait, so that the 
 }  // namespace
 
 Result<std::unique_ptr<WalKeeper>> WalKeeper::Start(const std::filesystem::path& database,
-                                                    std::mutex& write_gate) {
+                                                    WriteGate& write_gate,
+                                                    std::function<void()> end_group) {
   BOOST_OUTCOME_TRYA(connection, Database::Open(database, Database::Mode::kReadWrite));
   const std::string log = database.string() + "-wal";
   const int fd = open(log.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return Errno(errno);
-  return std::unique_ptr<WalKeeper>(new WalKeeper(fd, std::move(connection), write_gate));
+  return std::unique_ptr<WalKeeper>(
+      new WalKeeper(fd, std::move(connection), write_gate, std::move(end_group)));
 }
 
-WalKeeper::WalKeeper(int fd, std::unique_ptr<Database> database, std::mutex& write_gate)
+WalKeeper::WalKeeper(int fd, std::unique_ptr<Database> database, WriteGate& write_gate,
+                     std::function<void()> end_group)
     : fd_(fd),
       database_(std::move(database)),
       write_gate_(write_gate),
+      end_group_(std::move(end_group)),
       thread_([this] { Run(); }) {}
 
 WalKeeper::~WalKeeper() {
@@ -90,8 +94,11 @@ void WalKeeper::Run() {
 
 void WalKeeper::Checkpoint(bool keep_writers_out) {
   // A passive checkpoint disturbs nobody, but the log only starts over when nobody wrote meanwhile.
-  std::unique_lock<std::mutex> gate(write_gate_, std::defer_lock);
-  if (keep_writers_out) gate.lock();
+  std::unique_lock<WriteGate> gate(write_gate_, std::defer_lock);
+  if (keep_writers_out) {
+    gate.lock();
+    end_group_();  // an open transaction would keep the log from starting over
+  }
   const int code = sqlite3_wal_checkpoint_v2(database_->handle(), nullptr,
                                              SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
   if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) {

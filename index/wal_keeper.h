@@ -4,21 +4,25 @@
 
 #include <condition_variable>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
 
 #include "index/result.h"
 #include "index/sqlite.h"
+#include "index/write_gate.h"
 
 namespace btfc::index {
 
 // Any thread.
 class WalKeeper {
  public:
-  // The database is in WAL mode already, and has been written to by this process.
+  // The database is in WAL mode already, and has been written to by this process. `end_group`
+  // commits what is open, with the gate held.
   static Result<std::unique_ptr<WalKeeper>> Start(const std::filesystem::path& database,
-                                                  std::mutex& write_gate);
+                                                  WriteGate& write_gate,
+                                                  std::function<void()> end_group);
   ~WalKeeper();
 
   // Transactions that were committed before the call are on the disk when it returns. Calls at the
@@ -28,13 +32,15 @@ class WalKeeper {
   void Grew(int pages);
 
  private:
-  WalKeeper(int fd, std::unique_ptr<Database> database, std::mutex& write_gate);
+  WalKeeper(int fd, std::unique_ptr<Database> database, WriteGate& write_gate,
+            std::function<void()> end_group);
   void Run();
   void Checkpoint(bool keep_writers_out);
 
   const int fd_;  // of the log; SQLite takes no POSIX locks on it, so that it may be closed
   const std::unique_ptr<Database> database_;  // checkpoint thread only
-  std::mutex& write_gate_;
+  WriteGate& write_gate_;
+  const std::function<void()> end_group_;
 
   std::mutex mutex_;
   std::condition_variable changed_;

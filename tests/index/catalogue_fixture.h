@@ -3,7 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <cstdlib>
 #include <filesystem>
 #include <map>
@@ -71,7 +72,11 @@ class Host {
       const std::lock_guard lock(mutex_);
       changes_.insert(changes_.end(), changes.begin(), changes.end());
     });
-    catalogue_->OnPublish([this] { ++published_; });
+    catalogue_->OnPublish([this] {
+      const std::lock_guard lock(mutex_);
+      ++published_;
+      told_.notify_all();
+    });
   }
   void Close() { catalogue_.reset(); }
 
@@ -92,7 +97,18 @@ class Host {
     const std::lock_guard lock(mutex_);
     return std::exchange(changes_, {});
   }
-  int TakePublished() { return published_.exchange(0); }
+  int TakePublished() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(published_, 0);
+  }
+  // Whether it was said, or soon is, that there are new rows.
+  bool AwaitPublished() {
+    std::unique_lock lock(mutex_);
+    const bool told =
+        told_.wait_for(lock, std::chrono::seconds(30), [this] { return published_ > 0; });
+    published_ = 0;
+    return told;
+  }
 
   // --- by path
   Ino Find(const std::string& path) {
@@ -183,7 +199,8 @@ class Host {
   std::unique_ptr<Catalogue> catalogue_;
   std::mutex mutex_;  // of changes_
   std::vector<Change> changes_;
-  std::atomic<int> published_ = 0;
+  std::condition_variable told_;
+  int published_ = 0;
 };
 
 using Parts = std::vector<std::string>;

@@ -87,7 +87,7 @@ void SimulatedHost::Open() {
 
 Cache SimulatedHost::ReadCache() const {
   Cache cache;
-  for (const char* suffix : {"", "-wal"}) {
+  for (const char* suffix : {"", "-wal", ".ops"}) {
     std::ifstream in(file_.string() + suffix, std::ios::binary);
     if (!in) continue;
     cache[suffix].assign(std::istreambuf_iterator<char>(in), {});
@@ -96,7 +96,9 @@ Cache SimulatedHost::ReadCache() const {
 }
 
 void SimulatedHost::WriteCache(const Cache& cache, bool in_place) {
-  for (const char* suffix : {"-wal", "-shm"}) std::filesystem::remove(file_.string() + suffix);
+  for (const char* suffix : {"-wal", "-shm", ".ops"}) {
+    std::filesystem::remove(file_.string() + suffix);
+  }
   const std::filesystem::path other = file_.string() + ".new";
   for (const auto& [suffix, bytes] : cache) {
     const bool database = suffix.empty();

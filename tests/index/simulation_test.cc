@@ -4,6 +4,7 @@
 #include "simulation.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdlib>
 
@@ -23,8 +24,8 @@ std::optional<std::uint64_t> Setting(const char* name) {
 
 // The trace of one seed; a failed run fails the test.
 std::vector<std::string> RunSeed(std::uint64_t seed) {
-  const auto folder =
-      std::filesystem::path(testing::TempDir()) / ("simulation-" + std::to_string(seed));
+  const auto folder = std::filesystem::path(testing::TempDir()) /
+                      ("simulation-" + std::to_string(::getpid()) + "-" + std::to_string(seed));
   std::filesystem::remove_all(folder);
   std::filesystem::create_directories(folder);
   std::vector<std::string> trace;
