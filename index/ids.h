@@ -30,6 +30,9 @@ std::string ToHex(const Id<Tag>& id) {
   return hex;
 }
 
+// A host's identity, whatever device it is at the time: SHA-256 of its public key's DER form.
+using NodeKey = std::array<std::uint8_t, 32>;
+
 // Number n (1, 2, ...) of the rows that a device wrote. Never used twice.
 struct Dot {
   DeviceId device;

@@ -48,6 +48,9 @@ class Replica {
   // Nothing if `since` covers all that is known.
   virtual Result<std::unique_ptr<DeltaReader>> Cut(const Summary& since) = 0;
   virtual std::unique_ptr<DeltaWriter> Receive() = 0;
+  // A member that was removed: no connection with it, nothing of it is taken. Ask again whenever a
+  // delta was applied or rows were published.
+  virtual bool IsRemoved(const NodeKey& /*node_key*/) const { return false; }
 };
 
 }  // namespace btfc::index

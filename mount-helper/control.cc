@@ -74,17 +74,18 @@ Result<void> SendAll(int connection, std::string_view text, Clock::time_point de
   return Ok();
 }
 
-// A bad request is answered with {"error": text}.
-std::string Answer(const ControlServer::Handler& handler, const std::string& request) {
-  try {
-    return handler(nlohmann::json::parse(request))
-        .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  } catch (const nlohmann::json::exception& error) {
-    return nlohmann::json{{"error", error.what()}}.dump();
-  }
-}
-
 }  // namespace
+
+std::string AnswerText(const ControlServer::Handler& handler, const std::string& request) {
+  nlohmann::json answer;
+  try {
+    answer = handler(nlohmann::json::parse(request));
+  } catch (const nlohmann::json::exception& error) {
+    answer = {{"error", error.what()}};
+  }
+  // The reason may quote the request: neither need be UTF-8.
+  return answer.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
 
 Result<std::unique_ptr<ControlServer>> ControlServer::Start(const std::filesystem::path& cache,
                                                             Handler handler) {
@@ -137,7 +138,7 @@ void ControlServer::Serve(int connection) {
   const auto request = ReceiveAll(connection, deadline);
   if (!request) return;
   const auto sent =
-      SendAll(connection, Answer(handler_, request.value()), Clock::now() + kClientPatience);
+      SendAll(connection, AnswerText(handler_, request.value()), Clock::now() + kClientPatience);
   if (!sent) spdlog::debug("control: the answer was not taken: {}", sent.error().message());
 }
 

@@ -39,6 +39,9 @@ class ControlServer {
   std::thread thread_;
 };
 
+// The answer's text to a request's text, whatever that is. On the handler's thread.
+std::string AnswerText(const ControlServer::Handler& handler, const std::string& request);
+
 // Asks the daemon of this cache. ENOENT or ECONNREFUSED: none runs; EACCES: another user's.
 Result<nlohmann::json> AskDaemon(const std::filesystem::path& cache, const nlohmann::json& request,
                                  std::chrono::milliseconds patience);

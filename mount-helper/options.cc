@@ -262,6 +262,15 @@ Complaint ApplySwitch(MountRequest& request, std::string_view argument,
   return {};
 }
 
+// What the user typed is quoted, whatever characters it has.
+std::string OneLine(std::string text) {
+  for (char& c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f) c = '?';
+  }
+  return text;
+}
+
 }  // namespace
 
 std::variant<MountRequest, HelpRequest, UsageError> ParseMountArguments(
@@ -286,9 +295,10 @@ std::variant<MountRequest, HelpRequest, UsageError> ParseMountArguments(
       if (i + 1 == arguments.size()) return std::nullopt;
       return arguments[++i];
     };
-    if (const auto wrong = ApplySwitch(request, argument, next)) return UsageError{*wrong};
+    if (const auto wrong = ApplySwitch(request, argument, next)) return UsageError{OneLine(*wrong)};
   }
-  if (const auto wrong = Complete(request, words, home, current_folder)) return UsageError{*wrong};
+  if (const auto wrong = Complete(request, words, home, current_folder))
+    return UsageError{OneLine(*wrong)};
   return request;
 }
 

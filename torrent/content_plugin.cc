@@ -42,11 +42,14 @@ std::uint64_t RandomNumber() {
 class ContentPeer final : public lt::peer_plugin, public std::enable_shared_from_this<ContentPeer> {
  public:
   ContentPeer(const lt::peer_connection_handle& peer, std::weak_ptr<ContentPlugin> torrent,
-              const TorrentEvents& events, std::shared_ptr<TorrentCounters> counters)
+              const TorrentEvents& events, std::shared_ptr<TorrentCounters> counters,
+              const std::shared_ptr<Doorkeeper>& doorkeeper)
       : peer_(peer),
         torrent_(std::move(torrent)),
         traffic_(events.traffic),
-        counters_(std::move(counters)) {
+        counters_(std::move(counters)),
+        doorkeeper_(doorkeeper),
+        visit_(Welcome(doorkeeper, peer)) {
     ++counters_->connections;
     if (!peer_.is_outgoing()) DisableNagle(peer_);
   }
@@ -63,6 +66,16 @@ class ContentPeer final : public lt::peer_plugin, public std::enable_shared_from
     handshake["m"][kReveal] = kRevealId;
     const auto torrent = torrent_.lock();
     if (torrent && torrent->fan_out() != nullptr) handshake[kHide] = 1;
+  }
+
+  bool on_handshake(lt::span<const char>) override {
+    node_key_ = NodeKeyOf(peer_);
+    if (node_key_) {
+      RefuseRemoved();
+    } else {
+      Refuse();
+    }
+    return true;
   }
 
   bool on_extension_handshake(const lt::bdecode_node& handshake) override {
@@ -142,6 +155,7 @@ class ContentPeer final : public lt::peer_plugin, public std::enable_shared_from
   }
 
   void tick() override {
+    RefuseRemoved();
     if (peer_.is_outgoing() && peer_.is_connecting() && Clock::now() - created_ > kConnectMax) {
       peer_.disconnect(lt::errors::timed_out, lt::operation_t::connect,
                        lt::peer_connection_interface::failure);
@@ -150,6 +164,7 @@ class ContentPeer final : public lt::peer_plugin, public std::enable_shared_from
   }
   void on_disconnect(const lt::error_code&) override {
     HangUp(peer_);
+    visit_.reset();
     Account();
     if (FanOut* const fan_out = FanOutOf()) fan_out->Leave(Number());
     opted_out_ = true;
@@ -157,6 +172,11 @@ class ContentPeer final : public lt::peer_plugin, public std::enable_shared_from
 
  private:
   FanOut::Receiver Number() const { return reinterpret_cast<FanOut::Receiver>(this); }
+
+  void RefuseRemoved() {
+    if (node_key_ && doorkeeper_->Refuses(*node_key_)) Refuse();
+  }
+  void Refuse() { peer_.disconnect(lt::errors::no_error, lt::operation_t::bittorrent); }
 
   // Null if this host does not hide, or not from this peer.
   FanOut* FanOutOf() const {
@@ -189,6 +209,9 @@ class ContentPeer final : public lt::peer_plugin, public std::enable_shared_from
   const std::weak_ptr<ContentPlugin> torrent_;
   const std::function<void(const std::string&, std::uint64_t, std::uint64_t)> traffic_;
   const std::shared_ptr<TorrentCounters> counters_;
+  const std::shared_ptr<Doorkeeper> doorkeeper_;
+  std::unique_ptr<Visit> visit_;
+  std::optional<Sha256> node_key_;  // after its handshake
   const Clock::time_point created_ = Clock::now();
   char reveal_id_ = 0;
   bool hidden_from_us_ = false;
@@ -199,8 +222,12 @@ class ContentPeer final : public lt::peer_plugin, public std::enable_shared_from
 };
 
 ContentPlugin::ContentPlugin(TorrentEvents events, std::shared_ptr<TorrentCounters> counters,
+                             std::shared_ptr<Doorkeeper> doorkeeper,
                              std::optional<std::uint32_t> hidden_pieces, bool reveal_all)
-    : events_(std::move(events)), counters_(std::move(counters)), reveal_all_(reveal_all) {
+    : events_(std::move(events)),
+      counters_(std::move(counters)),
+      doorkeeper_(std::move(doorkeeper)),
+      reveal_all_(reveal_all) {
   if (hidden_pieces && *hidden_pieces >= kHiddenMin) {
     fan_out_.emplace(*hidden_pieces, RandomNumber());
   }
@@ -211,7 +238,8 @@ ContentPlugin::~ContentPlugin() { events_.closed(); }
 std::shared_ptr<lt::peer_plugin> ContentPlugin::new_connection(
     const lt::peer_connection_handle& peer) {
   if (peer.type() != lt::connection_type::bittorrent) return nullptr;
-  auto plugin = std::make_shared<ContentPeer>(peer, weak_from_this(), events_, counters_);
+  auto plugin =
+      std::make_shared<ContentPeer>(peer, weak_from_this(), events_, counters_, doorkeeper_);
   std::erase_if(peers_, [](const auto& weak) { return weak.expired(); });
   peers_.push_back(plugin);
   return plugin;

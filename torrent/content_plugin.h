@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "torrent/doorkeeper.h"
 #include "torrent/fan_out.h"
 
 namespace btfc::torrent {
@@ -43,7 +44,8 @@ class ContentPlugin final : public lt::torrent_plugin,
  public:
   // `hidden_pieces`: of a holder that hides.
   ContentPlugin(TorrentEvents events, std::shared_ptr<TorrentCounters> counters,
-                std::optional<std::uint32_t> hidden_pieces, bool reveal_all);
+                std::shared_ptr<Doorkeeper> doorkeeper, std::optional<std::uint32_t> hidden_pieces,
+                bool reveal_all);
   ~ContentPlugin() override;
   ContentPlugin(const ContentPlugin&) = delete;
   ContentPlugin& operator=(const ContentPlugin&) = delete;
@@ -63,6 +65,7 @@ class ContentPlugin final : public lt::torrent_plugin,
  private:
   const TorrentEvents events_;
   const std::shared_ptr<TorrentCounters> counters_;
+  const std::shared_ptr<Doorkeeper> doorkeeper_;
   std::optional<FanOut> fan_out_;
   bool reveal_all_;
   std::vector<std::weak_ptr<ContentPeer>> peers_;

@@ -148,7 +148,8 @@ class ContentTorrents::Impl {
           SetCertificate(handle, session_.node);
           std::optional<std::uint32_t> hidden;
           if (seed) hidden = static_cast<std::uint32_t>(PieceCount(id.size));
-          auto plugin = std::make_shared<ContentPlugin>(MakeEvents(id, number), counters, hidden,
+          auto plugin = std::make_shared<ContentPlugin>(MakeEvents(id, number), counters,
+                                                        session_.doorkeeper, hidden,
                                                         /*reveal_all=*/only_asked);
           loop_.Post([this, id, number, handle, weak = std::weak_ptr<ContentPlugin>(plugin)] {
             Added(id, number, handle, weak);

@@ -21,6 +21,7 @@ constexpr std::size_t kHeaderSize = 7;  // length, "extended", extension id, kin
 constexpr unsigned kFailuresMax = 2;  // libtorrent waits failures + 1 seconds before it dials again
 constexpr unsigned kDuplicateFailures = 31;
 constexpr std::chrono::seconds kConnectMax{3};
+constexpr int kOutboxMax = 64 * 1024 * 1024;  // bytes that one peer has not taken yet
 
 std::atomic<std::uint64_t> next_link_number = 1;
 
@@ -29,6 +30,13 @@ lt::ssl_stream<lt::tcp::socket>* StreamOf(const lt::peer_connection_handle& peer
   const auto connection = peer.native_handle();
   if (!connection) return nullptr;
   return boost::get<lt::ssl_stream<lt::tcp::socket>>(&connection->get_socket());
+}
+
+// ADDRESS:PORT, as Doorkeeper writes it.
+std::string EndpointOf(const lt::peer_connection_handle& peer) {
+  const auto& address = peer.remote().address();
+  return (address.is_v6() ? "[" + address.to_string() + "]" : address.to_string()) + ":" +
+         std::to_string(peer.remote().port());
 }
 
 class GossipPeer;
@@ -50,8 +58,12 @@ class PluginLink final : public Link {
 class GossipPeer final : public lt::peer_plugin, public std::enable_shared_from_this<GossipPeer> {
  public:
   GossipPeer(const lt::peer_connection_handle& peer, std::shared_ptr<NetworkQueue> queue,
-             LinkListener& listener)
-      : peer_(peer), queue_(std::move(queue)), listener_(listener) {
+             const std::shared_ptr<Doorkeeper>& doorkeeper, LinkListener& listener)
+      : peer_(peer),
+        queue_(std::move(queue)),
+        listener_(listener),
+        doorkeeper_(doorkeeper),
+        visit_(Welcome(doorkeeper, peer)) {
     CapFailures();
     if (!peer_.is_outgoing()) DisableNagle(peer_);
   }
@@ -70,18 +82,20 @@ class GossipPeer final : public lt::peer_plugin, public std::enable_shared_from_
     if (link_) return true;
     const lt::bdecode_node extensions = handshake.dict_find_dict("m");
     const auto id = extensions ? extensions.dict_find_int_value(kExtension, 0) : 0;
-    auto* const stream = StreamOf(peer_);
-    const auto node_key = stream != nullptr ? PeerKeyDigest(stream->handle()) : std::nullopt;
+    const auto node_key = NodeKeyOf(peer_);
     if (id <= 0 || id > 255 || !node_key) {
       Disconnect();
+      return true;
+    }
+    if (doorkeeper_->Refuses(*node_key)) {
+      End(Link::End::kDuplicate);
       return true;
     }
     link_ = std::make_shared<PluginLink>(queue_, weak_from_this(), static_cast<int>(id));
     link_->number = next_link_number++;
     link_->outgoing = peer_.is_outgoing();
     link_->ip = peer_.remote().address().to_string();
-    link_->address = (peer_.remote().address().is_v6() ? "[" + link_->ip + "]" : link_->ip) + ":" +
-                     std::to_string(peer_.remote().port());
+    link_->address = EndpointOf(peer_);
     link_->node_key = *node_key;
     link_->heard = Link::Clock::now().time_since_epoch().count();
     listener_.OnLinkUp(link_);
@@ -102,7 +116,7 @@ class GossipPeer final : public lt::peer_plugin, public std::enable_shared_from_
     }
     if (body.size() < length) return true;  // the rest is to come
     link_->received_bytes += static_cast<std::uint64_t>(length) + kHeaderSize - 1;
-    if ((link_->inbox_bytes += length) > kInboxMax) {
+    if ((link_->inbox_bytes += length + kMessageCost) > kInboxMax) {
       listener_.OnNonsense(link_, "more than was asked for");
       Disconnect();
       return true;
@@ -121,10 +135,12 @@ class GossipPeer final : public lt::peer_plugin, public std::enable_shared_from_
 
   void on_disconnect(const lt::error_code&) override {
     HangUp(peer_);
+    visit_.reset();
     if (link_) listener_.OnLinkDown(std::exchange(link_, nullptr));
   }
 
   void tick() override {
+    if (link_ && doorkeeper_->Refuses(link_->node_key)) End(Link::End::kDuplicate);
     // libtorrent itself waits more than ten seconds for a host that does not answer.
     if (peer_.is_outgoing() && peer_.is_connecting() &&
         Link::Clock::now() - created_ > kConnectMax) {
@@ -135,6 +151,12 @@ class GossipPeer final : public lt::peer_plugin, public std::enable_shared_from_
 
   void Write(std::string message) {
     if (!link_ || peer_.is_disconnecting()) return;
+    // All answers together stay far below this, if they are read.
+    const auto connection = peer_.native_handle();
+    if (connection && connection->send_buffer_size() > kOutboxMax) {
+      listener_.OnNonsense(link_, "requests without reading what they bring");
+      return Disconnect();
+    }
     link_->sent_bytes += message.size();
     peer_.send_buffer(message.data(), static_cast<int>(message.size()));
   }
@@ -166,6 +188,8 @@ class GossipPeer final : public lt::peer_plugin, public std::enable_shared_from_
   lt::peer_connection_handle peer_;
   const std::shared_ptr<NetworkQueue> queue_;
   LinkListener& listener_;
+  const std::shared_ptr<Doorkeeper> doorkeeper_;
+  std::unique_ptr<Visit> visit_;
   const Link::Clock::time_point created_ = Link::Clock::now();
   std::shared_ptr<PluginLink> link_;
 };
@@ -207,7 +231,18 @@ void NetworkQueue::Close() {
 std::shared_ptr<lt::peer_plugin> ControlPlugin::new_connection(
     const lt::peer_connection_handle& peer) {
   if (peer.type() != lt::connection_type::bittorrent) return nullptr;
-  return std::make_shared<GossipPeer>(peer, queue_, listener_);
+  return std::make_shared<GossipPeer>(peer, queue_, doorkeeper_, listener_);
+}
+
+std::unique_ptr<Visit> Welcome(const std::shared_ptr<Doorkeeper>& doorkeeper,
+                               const lt::peer_connection_handle& peer) {
+  if (peer.is_outgoing()) return nullptr;
+  return std::make_unique<Visit>(doorkeeper, EndpointOf(peer));
+}
+
+std::optional<Sha256> NodeKeyOf(const lt::peer_connection_handle& peer) {
+  auto* const stream = StreamOf(peer);
+  return stream != nullptr ? PeerKeyDigest(stream->handle()) : std::nullopt;
 }
 
 void HangUp(const lt::peer_connection_handle& peer) {

@@ -7,7 +7,9 @@
 #include <libtorrent/fwd.hpp>
 #include <memory>
 #include <mutex>
+#include <optional>
 
+#include "torrent/doorkeeper.h"
 #include "torrent/link.h"
 
 namespace btfc::torrent {
@@ -28,15 +30,22 @@ class NetworkQueue {
 // Used by libtorrent on its network thread.
 class ControlPlugin final : public lt::torrent_plugin {
  public:
-  ControlPlugin(std::shared_ptr<NetworkQueue> queue, LinkListener& listener)
-      : queue_(std::move(queue)), listener_(listener) {}
+  ControlPlugin(std::shared_ptr<NetworkQueue> queue, std::shared_ptr<Doorkeeper> doorkeeper,
+                LinkListener& listener)
+      : queue_(std::move(queue)), doorkeeper_(std::move(doorkeeper)), listener_(listener) {}
   std::shared_ptr<lt::peer_plugin> new_connection(const lt::peer_connection_handle& peer) override;
 
  private:
   const std::shared_ptr<NetworkQueue> queue_;
+  const std::shared_ptr<Doorkeeper> doorkeeper_;
   LinkListener& listener_;
 };
 
+// Makes a peer that came in known; null for one that we dialled.
+std::unique_ptr<Visit> Welcome(const std::shared_ptr<Doorkeeper>& doorkeeper,
+                               const lt::peer_connection_handle& peer);
+// Of the certificate that it showed; nothing if there was no TLS.
+std::optional<Sha256> NodeKeyOf(const lt::peer_connection_handle& peer);
 // Without it header and body of a message wait for each other's acknowledgement (Nagle).
 void DisableNagle(const lt::peer_connection_handle& peer);
 // For a connection that is being closed: libtorrent would wait three seconds for the other end's

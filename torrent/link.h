@@ -48,6 +48,9 @@ class Link {
 using LinkPtr = std::shared_ptr<Link>;
 
 inline constexpr std::int64_t kInboxMax = 32 * 1024 * 1024;  // bytes
+// What a message counts for in inbox_bytes beside its kind and payload: many small ones are as much
+// work as few large ones.
+inline constexpr std::int64_t kMessageCost = 512;
 
 // Told of what happens on links, on the network thread: must return at once.
 class LinkListener {

@@ -1,6 +1,7 @@
 #include "torrent/session.h"
 
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
@@ -31,6 +32,9 @@ namespace btfc::torrent {
 namespace {
 
 constexpr std::chrono::seconds kListenMax{5};
+constexpr std::chrono::milliseconds kStrangersLook{250};
+constexpr int kConnectionsMax = 8000;
+constexpr rlim_t kDescriptorsMax = 65536;
 constexpr int kPortTries = 5;  // other programs may take a port between our look and libtorrent's
 
 std::string ListenInterfaces(const std::vector<std::string>& addresses, std::uint16_t port,
@@ -78,7 +82,7 @@ lt::settings_pack Settings(const SessionOptions& options,
   pack.set_int(settings_pack::unchoke_slots_limit, -1);
   pack.set_bool(settings_pack::close_redundant_connections, false);
   pack.set_bool(settings_pack::allow_multiple_connections_per_ip, true);
-  pack.set_int(settings_pack::connections_limit, 8000);
+  pack.set_int(settings_pack::connections_limit, kConnectionsMax);
   pack.set_int(settings_pack::connection_speed, 2000);
   pack.set_bool(settings_pack::smooth_connects, false);
   pack.set_int(settings_pack::torrent_connect_boost, 200);
@@ -99,6 +103,16 @@ lt::settings_pack Settings(const SessionOptions& options,
   // pwrite(2) reports a full disk; a store into a mapping gets SIGBUS.
   pack.set_int(settings_pack::mmap_file_size_cutoff, std::numeric_limits<std::int16_t>::max());
   return pack;
+}
+
+// The usual limit of 1024 is soon reached by connections; libtorrent counts with what it finds.
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  const rlim_t wanted = std::min(limit.rlim_max, kDescriptorsMax);
+  if (limit.rlim_cur >= wanted) return;
+  limit.rlim_cur = wanted;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) spdlog::warn("few descriptors: {}", limit.rlim_cur);
 }
 
 std::string ControlTorrentFile(const ClusterKey& cluster) {
@@ -143,6 +157,10 @@ class Session::Impl {
           spdlog::warn("port {} is taken; listening on {}", options_.port, port_);
         }
         session_->set_alert_notify([this] { loop_.Post([this] { DrainAlerts(); }); });
+        handle_.queue->Post([doorkeeper = handle_.doorkeeper, guarded = port_.load()] {
+          doorkeeper->Guard(guarded);
+        });
+        LookForStrangers();
         return Ok();
       }
       first = static_cast<std::uint16_t>(port.value() + 1);
@@ -212,11 +230,13 @@ class Session::Impl {
   }
 
   Result<void> AddControlTorrent(LinkListener& listener, std::string* why) {
+    RaiseDescriptorLimit();
     lt::session_params session_params(Settings(options_, addresses_));
     session_params.extensions.clear();  // no exchange of metadata or peers with anybody
     session_ = std::make_unique<lt::session>(std::move(session_params));
     handle_.session = session_.get();
     handle_.queue = std::make_shared<NetworkQueue>(&session_->get_context());
+    handle_.doorkeeper = std::make_shared<Doorkeeper>(options_.removed);
     handle_.cluster = options_.cluster;
     handle_.node = options_.node;
     const auto folder = options_.state_dir / "control";
@@ -239,7 +259,7 @@ class Session::Impl {
       params.extensions.push_back(
           [this, &listener](const lt::torrent_handle& torrent, lt::client_data_t) {
             SetCertificate(torrent, options_.node);
-            return std::make_shared<ControlPlugin>(handle_.queue, listener);
+            return std::make_shared<ControlPlugin>(handle_.queue, handle_.doorkeeper, listener);
           });
       control_ = session_->add_torrent(std::move(params));
     } catch (const std::exception& error) {
@@ -247,6 +267,23 @@ class Session::Impl {
       return Errno(EIO);
     }
     return Ok();
+  }
+
+  // From time to time, for ever.
+  void LookForStrangers() {
+    loop_.PostAfter(kStrangersLook, [this] {
+      handle_.queue->Post([this, doorkeeper = handle_.doorkeeper] {
+        if (doorkeeper->Look(Doorkeeper::Clock::now()) > 0) RestoreLimit();
+      });
+      LookForStrangers();
+    });
+  }
+
+  // Without descriptors libtorrent lowers it, and never raises it again.
+  void RestoreLimit() {
+    lt::settings_pack pack;
+    pack.set_int(lt::settings_pack::connections_limit, kConnectionsMax);
+    session_->apply_settings(pack);
   }
 
   void DrainAlerts() {

@@ -24,6 +24,8 @@ struct SessionOptions {
   std::vector<std::string> trackers;
   bool lpd = true;
   bool dht = false;
+  // Whether this node key's host is no member any more; any thread, at once.
+  std::function<bool(const Sha256& node_key)> removed;
 };
 
 struct SessionHandle;  // libtorrent's side, for content_torrents.cc

@@ -6,6 +6,7 @@
 #include <libtorrent/session.hpp>
 #include <memory>
 
+#include "torrent/doorkeeper.h"
 #include "torrent/gossip_plugin.h"
 #include "torrent/identity.h"
 
@@ -14,6 +15,7 @@ namespace btfc::torrent {
 struct SessionHandle {
   lt::session* session = nullptr;
   std::shared_ptr<NetworkQueue> queue;
+  std::shared_ptr<Doorkeeper> doorkeeper;
   ClusterKey cluster;
   NodeIdentity node;
   // Alerts of content torrents, on the session's loop.

@@ -40,6 +40,7 @@ class Swarm::Impl final : public LinkListener {
   Impl(const SwarmOptions& options, index::Replica& replica, ObjectPort& objects)
       : options_(options),
         self_(replica.self()),
+        replica_(replica),
         objects_(objects),
         loop_("btfc-swarm"),
         disk_("btfc-disk"),
@@ -70,6 +71,7 @@ class Swarm::Impl final : public LinkListener {
     options.trackers = options_.trackers;
     options.lpd = options_.lpd;
     options.dht = options_.dht;
+    options.removed = [this](const Sha256& node_key) { return replica_.IsRemoved(node_key); };
     auto session = Session::Start(
         options, loop_, *this,
         [this](const std::string& ip, const std::string& what) { Refused(ip, what); }, why);
@@ -236,7 +238,7 @@ class Swarm::Impl final : public LinkListener {
   }
 
   void Take(const LinkPtr& link, Kind kind, const std::string& payload) {
-    auto cost = static_cast<std::int64_t>(payload.size()) + 1;
+    auto cost = static_cast<std::int64_t>(payload.size()) + 1 + kMessageCost;
     if (const PeerPtr peer = members_.Take(link, kind, payload)) {
       cost -= TakeGossip(peer, kind, payload);
     }
@@ -356,6 +358,7 @@ class Swarm::Impl final : public LinkListener {
 
   const SwarmOptions options_;
   const index::DeviceId self_;
+  const index::Replica& replica_;
   ObjectPort& objects_;
   std::atomic<bool> stopping_ = false;
   std::atomic<std::uint64_t> last_read_ = 0;
@@ -408,6 +411,7 @@ void Swarm::Available(const index::ContentId& id) { impl_->Available(id); }
 void Swarm::Withdraw(const index::ContentId& id, std::function<void()> done) {
   impl_->Withdraw(id, std::move(done));
 }
+LinkListener& Swarm::links() { return *impl_; }
 SwarmStatus Swarm::Status() const { return impl_->Status(); }
 
 }  // namespace btfc::torrent

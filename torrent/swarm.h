@@ -19,6 +19,8 @@
 
 namespace btfc::torrent {
 
+class LinkListener;
+
 struct SwarmOptions {
   ClusterKey cluster;
   NodeIdentity node;
@@ -101,6 +103,9 @@ class Swarm {
   void Withdraw(const index::ContentId& id, std::function<void()> done);
 
   SwarmStatus Status() const;
+
+  // Where messages come in. For tests that play a member without a connection.
+  LinkListener& links();
 
  private:
   class Impl;

@@ -221,4 +221,14 @@ Result<void> FakeReplica::Apply(const Summary& since, const Summary& until, cons
   return Ok();
 }
 
+void FakeReplica::Remove(const index::NodeKey& node_key) {
+  const std::lock_guard lock(mutex_);
+  removed_.insert(node_key);
+}
+
+bool FakeReplica::IsRemoved(const index::NodeKey& node_key) const {
+  const std::lock_guard lock(mutex_);
+  return removed_.contains(node_key);
+}
+
 }  // namespace btfc::torrent

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -27,11 +28,14 @@ class FakeReplica final : public index::Replica {
   // The next deltas fail to finish with this code, `times` times.
   void FailNext(std::error_code code, int times);
   std::size_t cuts() const;
+  // From now on the host with this key is no member.
+  void Remove(const index::NodeKey& node_key);
 
   index::DeviceId self() const override { return self_; }
   index::Summary Known() const override;
   Result<std::unique_ptr<index::DeltaReader>> Cut(const index::Summary& since) override;
   std::unique_ptr<index::DeltaWriter> Receive() override;
+  bool IsRemoved(const index::NodeKey& node_key) const override;
 
  private:
   friend class FakeWriter;
@@ -45,6 +49,7 @@ class FakeReplica final : public index::Replica {
   Rows rows_;
   std::size_t repeated_ = 0;
   std::size_t cuts_ = 0;
+  std::set<index::NodeKey> removed_;
   std::error_code failure_;
   int failures_ = 0;
 };

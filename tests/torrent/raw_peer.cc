@@ -86,6 +86,11 @@ bool RawPeer::Send(const std::string& bytes) {
          static_cast<int>(bytes.size());
 }
 
+bool RawPeer::SendPlain(const std::string& bytes) {
+  return ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
+         static_cast<ssize_t>(bytes.size());
+}
+
 std::string RawPeer::Receive(std::size_t size) {
   std::string bytes(size, '\0');
   std::size_t done = 0;

@@ -26,6 +26,7 @@ class RawPeer {
   // BitTorrent's handshake; true if the other end answers with its own.
   [[nodiscard]] bool Greet(const ClusterKey& cluster);
   [[nodiscard]] bool Send(const std::string& bytes);
+  [[nodiscard]] bool SendPlain(const std::string& bytes);  // without TLS
   // Up to `size` bytes; fewer if the other end closed or was silent for ten seconds.
   std::string Receive(std::size_t size);
   // The other end closed within the time that Receive waits; what it sent before is dropped.

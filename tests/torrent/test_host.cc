@@ -138,6 +138,11 @@ bool TestHost::WaitForPeers(std::size_t count) {
 
 std::string TestHost::ip() const { return ip_; }
 
+index::NodeKey TestHost::node_key() const {
+  std::string why;
+  return LoadOrMakeNode(dir_.path(), cluster_, &why).value().node_key;
+}
+
 std::string TestHost::address() const { return ip() + ":" + std::to_string(swarm->Status().port); }
 
 void TestHost::Publish(const std::string& row) {

@@ -65,6 +65,7 @@ class TestHost {
   bool WaitForPeers(std::size_t count);
   std::string address() const;  // as peer= wants it
   std::string ip() const;
+  index::NodeKey node_key() const;  // that its certificate shows
   void Publish(const std::string& row);
   std::filesystem::path folder() const { return dir_.path(); }
 
