@@ -179,7 +179,7 @@ void Files::Impl::StartConversion(const State& state, Later& later) {
   const auto file = state->object->fd();
   const auto st = StatOf(file->get());
   const bool named_outside = !st || NamedOutside(state->ino, st.value());
-  const auto users = catalogue_.Users(id, state->ino);
+  const auto users = catalogue_.Holders(id, state->ino);
   const bool needed = !users || users.value() > 0 || objects_.Others(id, state->object.get()) > 0;
   plan->mtime_ns = state->mtime_ns;
   plan->keep = needed || named_outside || store_.reflinks() || id.size <= kCopyMax;
@@ -271,7 +271,7 @@ Result<void> Files::Impl::TakeObject(const FileState& state, Conversion& plan) {
   const auto id = plan.object->id();
   const std::lock_guard lock(store_.NameLock(id));
   BOOST_OUTCOME_TRYV(catalogue_.SetPresent(id, false));
-  const auto users = catalogue_.Users(id, state.ino);
+  const auto users = catalogue_.Holders(id, state.ino);
   if (!users || users.value() > 0 || objects_.Others(id, plan.object.get()) > 0) {
     BOOST_OUTCOME_TRYV(catalogue_.SetPresent(id, true));
     plan.keep = true;

@@ -133,6 +133,23 @@ struct VersionInfo {
   std::string host;  // name of the device that wrote it
   bool current = false;
   bool present = false;  // bytes are here
+  Ino ino = 0;           // with `commit`: which version, for VersionBytes and Restore
+  Dot commit;
+  bool removed = false;  // VersionsAt: the file is not at this path any more
+};
+
+// What is kept of earlier versions and of what was deleted, on this host.
+struct VersionLimits {
+  std::int64_t age_ns = std::int64_t{30} * 24 * 3600 * 1'000'000'000;  // since it was replaced
+  std::uint64_t bytes = UINT64_MAX;  // of objects that only earlier versions need
+};
+
+// A name that a folder has or had.
+struct PastName {
+  std::string name;
+  bool exists = false;
+  bool folder = false;  // it is, or was, a folder's
+  bool file = false;    // it is, or was, a file's; both may be true
 };
 
 // What a remote delta, or a repair after a local commit, changed in what users see.
@@ -177,7 +194,7 @@ struct CatalogueOptions {
   std::array<std::uint8_t, 32> cluster{};   // SHA-256 of the CA certificate
   std::string host_name;                    // shown in conflict names
   std::function<std::int64_t()> now_ns;     // wall clock; the system's if empty
-  std::size_t kept_versions = 16;           // earlier versions of a file that are remembered
+  std::size_t kept_versions = 32;           // earlier versions of a file, thinned out by age
   // For histories that must come out the same every time: random ids (the system's if empty), and
   // this cache's first device id. The catalogue calls new_id one call at a time.
   std::function<std::array<std::uint8_t, 16>()> new_id;
@@ -244,6 +261,26 @@ class Catalogue : public Replica {
   Result<void> Sync();
   Result<std::vector<VersionInfo>> History(Ino file);
 
+  // --- versions: what files were, also those that are gone. Paths are absolute, from the mount's
+  // root: "/a/b". The history is this host's own: what it saw replaced or removed.
+  // Of all files that this path leads to or led to, latest first. ENOENT if there never was one,
+  // or nothing is kept of it.
+  Result<std::vector<VersionInfo>> VersionsAt(std::string_view path);
+  // What was ever in the folders of this path; ENOENT, ENOTDIR.
+  Result<std::vector<PastName>> NamesAt(std::string_view path);
+  // The bytes of a version of at most kInlineMax; EINVAL for others. ENOENT if it is not kept.
+  Result<std::string> VersionBytes(Ino ino, const Dot& commit);
+  // Makes this version's content the current one again, as an ordinary new version by this host.
+  // If the path leads nowhere, the file is made again, and the folders above it. EBUSY if the file
+  // is being written here, EISDIR, ENOTDIR, ENOENT.
+  Result<void> Restore(std::string_view path, Ino ino, const Dot& commit);
+  // What this path led to last, or at the time given, comes back: new files and folders with the
+  // contents of then. A folder comes with what was removed together with it (or, with a time, with
+  // what it held then). Answers how many. EEXIST if something is there; ENOENT if nothing is kept.
+  Result<std::uint64_t> Undelete(std::string_view path, std::optional<std::int64_t> time_ns);
+  // Lets go of what is beyond the limits, the oldest first. Answers how much it was.
+  Result<std::uint64_t> PruneVersions(const VersionLimits& limits);
+
   // --- objects
   // Records whether this host's store has the whole object.
   Result<void> SetPresent(const ContentId& id, bool present);
@@ -257,6 +294,8 @@ class Catalogue : public Replica {
   Result<std::optional<ContentId>> PreviousObject(const ContentId& id);
   // How many inodes or kept versions, other than `except`, need this object.
   Result<std::uint64_t> Users(const ContentId& id, std::optional<Ino> except);
+  // Of these, the files that have it now: who would lose more than an earlier version.
+  Result<std::uint64_t> Holders(const ContentId& id, Ino except);
   // Objects that are present and that no current or kept version needs.
   Result<std::vector<ContentId>> Unused(std::size_t limit);
 

@@ -141,32 +141,4 @@ Result<std::vector<DirtyFile>> Catalogue::DirtyFiles() {
   });
 }
 
-Result<std::vector<VersionInfo>> Catalogue::History(Ino file) {
-  return impl_->Read([&](Reader& reader) -> Result<std::vector<VersionInfo>> {
-    auto find = reader.db().Prepare(
-        "SELECT v.root, v.size, v.time, v.mtime, d.name, v.current, "
-        "v.size <= 16384 OR coalesce(b.present, 0) FROM ("
-        "SELECT root, size, time, mtime, commit_dev, "
-        "  version = (SELECT head FROM inode WHERE ino = ?1) AS current "
-        "FROM version WHERE ino = ?1 "
-        "UNION ALL SELECT root, size, time, mtime, commit_dev, 0 FROM history WHERE ino = ?1) v "
-        "LEFT JOIN device d ON d.dev = v.commit_dev "
-        "LEFT JOIN object b ON b.root = v.root AND b.size = v.size "
-        "ORDER BY v.current DESC, v.time DESC");
-    find << file;
-    std::vector<VersionInfo> versions;
-    while (find.Step()) {
-      VersionInfo info;
-      info.id = {find.Fixed<std::array<std::uint8_t, 32>>(0), find.Unsigned(1)};
-      info.time_ns = find.Int(2);
-      info.mtime_ns = find.Int(3);
-      info.host = find.String(4);
-      info.current = find.Int(5) != 0;
-      info.present = find.Int(6) != 0;
-      versions.push_back(std::move(info));
-    }
-    return versions;
-  });
-}
-
 }  // namespace btfc::index

@@ -54,10 +54,24 @@ Result<std::uint64_t> Catalogue::Users(const ContentId& id, std::optional<Ino> e
   return impl_->Read([&](Reader& reader) -> Result<std::uint64_t> {
     auto find = reader.db().Prepare(
         "SELECT count(*) FROM ("
-        "SELECT ino FROM version WHERE root = ?1 AND size = ?2 AND size > 16384 "
-        "UNION SELECT ino FROM history WHERE root = ?1 AND size = ?2 AND size > 16384) u "
-        "JOIN inode i ON i.ino = u.ino WHERE (i.live_links > 0 OR i.nlink > 0) AND i.ino <> ?3");
+        "SELECT v.ino FROM version v JOIN inode i ON i.ino = v.ino "
+        "WHERE v.root = ?1 AND v.size = ?2 AND v.size > 16384 "
+        "AND (i.live_links > 0 OR i.nlink > 0 OR i.gone > 0) "
+        "UNION SELECT ino FROM history WHERE root = ?1 AND size = ?2 AND size > 16384) "
+        "WHERE ino <> ?3");
     find << id.root << id.size << except.value_or(0);
+    find.Step();
+    return find.Unsigned(0);
+  });
+}
+
+Result<std::uint64_t> Catalogue::Holders(const ContentId& id, Ino except) {
+  return impl_->Read([&](Reader& reader) -> Result<std::uint64_t> {
+    auto find = reader.db().Prepare(
+        "SELECT count(DISTINCT v.ino) FROM version v JOIN inode i ON i.ino = v.ino "
+        "WHERE v.root = ?1 AND v.size = ?2 AND v.size > 16384 "
+        "AND (i.live_links > 0 OR i.nlink > 0) AND v.ino <> ?3");
+    find << id.root << id.size << except;
     find.Step();
     return find.Unsigned(0);
   });

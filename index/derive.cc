@@ -149,8 +149,10 @@ void Session::Count(const Link& was, const Link& is, const InodeBrief& inode) {
   const int ours = Bit(is.state, kOurs) - Bit(was.state, kOurs);
   if (live != 0 || ours != 0) {
     auto update = tables_.db().Prepare(
-        "UPDATE inode SET live_links = live_links + ?, nlink = nlink + ? WHERE ino = ?");
-    update << live << ours << was.ino;
+        "UPDATE inode SET live_links = live_links + ?1, nlink = nlink + ?2, "
+        "gone = CASE WHEN live_links + ?1 > 0 OR nlink + ?2 > 0 THEN 0 WHEN gone <> 0 THEN gone "
+        "ELSE ?3 END WHERE ino = ?4");
+    update << live << ours << context_.now_ns << was.ino;
     update.Run();
     if (ours != 0) NoteAttributes(was.ino);
     const bool named = inode.live_links + live > 0 || inode.nlink + ours > 0;
@@ -284,9 +286,9 @@ void Session::RefreshObjects() {
         "EXISTS (SELECT 1 FROM version v JOIN inode i ON i.ino = v.ino AND i.head = v.version "
         "  WHERE v.root = ?1 AND v.size = ?2 AND v.size > 16384 "
         "  AND (i.live_links > 0 OR i.nlink > 0)), "
-        "EXISTS (SELECT 1 FROM history h JOIN inode i ON i.ino = h.ino "
-        "  WHERE h.root = ?1 AND h.size = ?2 AND h.size > 16384 "
-        "  AND (i.live_links > 0 OR i.nlink > 0)), "
+        "EXISTS (SELECT 1 FROM history h WHERE h.root = ?1 AND h.size = ?2 AND h.size > 16384) "
+        "OR EXISTS (SELECT 1 FROM version v JOIN inode i ON i.ino = v.ino "
+        "  WHERE v.root = ?1 AND v.size = ?2 AND v.size > 16384 AND i.gone > 0), "
         "coalesce((SELECT present FROM object WHERE root = ?1 AND size = ?2), 0), "
         "coalesce((SELECT needed FROM object WHERE root = ?1 AND size = ?2), 0)");
     find << id.root << id.size;

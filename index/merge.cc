@@ -226,36 +226,4 @@ void Session::ToHistory(const HeldVersion& held) {
   tables_.DropVersion(held.version);
 }
 
-void Session::Archive(const VersionRow& row, const std::string& inline_bytes) {
-  NoteObject(row.content);
-  if (context_.kept_versions == 0) return;
-  auto insert = tables_.db().Prepare(
-      "INSERT OR IGNORE INTO history (ino, commit_dev, commit_n, root, size, mtime, time, dev, "
-      "inline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
-  insert << row.ino;
-  tables_.Bind(insert, row.commit);
-  insert << row.content.root << row.content.size << row.mtime_ns << row.stamp.time_ns
-         << tables_.devices().NumberOf(tables_.db(), row.stamp.device);
-  if (inline_bytes.empty()) {
-    insert << nullptr;
-  } else {
-    insert << inline_bytes;
-  }
-  insert.Run();
-  auto old = tables_.db().Prepare(
-      "SELECT version, root, size FROM history WHERE ino = ? ORDER BY time DESC, version DESC "
-      "LIMIT -1 OFFSET ?");
-  old << row.ino << static_cast<std::uint64_t>(context_.kept_versions);
-  std::vector<VersionNo> drop;
-  while (old.Step()) {
-    NoteObject({old.Fixed<std::array<std::uint8_t, 32>>(1), old.Unsigned(2)});
-    drop.push_back(old.Int(0));
-  }
-  for (const VersionNo version : drop) {
-    auto remove = tables_.db().Prepare("DELETE FROM history WHERE version = ?");
-    remove << version;
-    remove.Run();
-  }
-}
-
 }  // namespace btfc::index

@@ -77,6 +77,10 @@ class Session {
   void Touched(Ino ino, std::int64_t time_ns);  // ctime
   void CountSubfolder(Ino folder, int difference);
 
+  // --- history.cc
+  void DropFromHistory(VersionNo version);
+  void DropGone(Ino ino);
+
   // --- publish.cc
   // The link goes, by this host's user. For `waiting`, a file not published yet, that takes its
   // place, others hear of it when that one is published.
@@ -91,6 +95,8 @@ class Session {
   // From here on, what changes is told. Finish begins with it for a local operation, whose own
   // rows were asked for by the one who waits for it; a remote delta is told from the start.
   void WatchChanges();
+  // A name that is about to be given without a merge.
+  void WatchName(const Slot& spot) { TouchSpot(spot); }
   // Repairs, then settles what is shown. Call once, before the commit.
   void Finish();
 
@@ -103,7 +109,10 @@ class Session {
   void JoinEarlyRemoval(LinkNo link, Ino ino);
   void Widen(const HeldVersion& held, const Known& known);
   void ToHistory(const HeldVersion& held);
+
+  // history.cc
   void Archive(const VersionRow& row, const std::string& inline_bytes);
+  void ThinOut(Ino ino);
 
   // derive.cc
   bool Usable(Ino folder);

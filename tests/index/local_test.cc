@@ -347,6 +347,9 @@ TEST_F(LocalTest, HistoryAndObjects) {
   EXPECT_EQ(1u, a_->Count().value().missing_objects);
   EXPECT_TRUE(a_->Unused(10).value().empty());
   a_.Unlink("/f");
+  Tick();
+  EXPECT_TRUE(a_->Unused(10).value().empty());
+  EXPECT_EQ(2u, a_->PruneVersions({.age_ns = 0}).value());
   EXPECT_EQ(std::vector<ContentId>{big.id}, a_->Unused(10).value());
   EXPECT_TRUE(a_->Missing(std::nullopt, 10).value().empty());
   EXPECT_TRUE(a_->CheckIntegrity());
