@@ -20,6 +20,7 @@ class FullDelta(NamedTuple):
     since: dict
     until: dict
     rows: list
+    horizon: dict             # of its giver; becomes its taker's, too, who has none of these rows
 
 
 def covers_all(summary, other):
@@ -33,7 +34,7 @@ def meet(summaries):
 
 class CollectingHost(PublishingHost):
     def __init__(self, *args):
-        self.horizon = {}
+        self.horizon, self.dead_before = {}, None
         self.is_open = lambda inode: False                 # by this host's users, for writing
         super().__init__(*args)
 
@@ -46,65 +47,113 @@ class CollectingHost(PublishingHost):
         keys += [("version", (inode, c)) for c in sorted(self.versions.get(inode, {}))]
         return [k for k in keys if k in self.rows]
 
+    def alive(self, link):
+        """What came of a link whose inode was collected here says nothing."""
+        return ("inode", self.place(link).inode) in self.rows and super().alive(link)
+
+    def folder_alive(self, folder):
+        return folder == ROOT or ("place", folder) in self.rows and self.alive(folder)
+
     def dead(self):
         return {i for i in self.links if i not in self.waiting and not self.live_links(i)}
 
     def anew(self, inodes):
-        """Fresh dots for the same rows: hosts that collected them get them again."""
+        """The same rows with later stamps: hosts that collected them get them again."""
         for inode in sorted(inodes):
             for key in self.rows_of(inode):
-                if self.rows[key].dot:
-                    row = self.rows[key] = self.rows[key]._replace(dot=self.next_dot())
-                    if key[0] == "version":
-                        self.versions[inode][key[1][1]] = row
+                row = self.rows[key]
+                if not row.dot:
+                    continue
+                if key[0] == "removal":
+                    row = row._replace(value=row.value._replace(again=row.value.again + 1))
+                else:
+                    row = row._replace(stamp=row.stamp.repaired())
+                row = self.rows[key] = row._replace(dot=self.next_dot())
+                if key[0] == "version":
+                    self.versions[inode][key[1][1]] = row
+
+    def woken(self):
+        """Writes anew what has come to life since `dead_before` was noted."""
+        dead, self.dead_before = self.dead_before, None
+        self.anew(i for i in dead if self.live_links(i))
+
+    def revive(self, link):
+        self.dead_before.add(self.place(link).inode)
+        super().revive(link)
 
     def repair(self):
-        dead = getattr(self, "dead_before", None)
-        own = dead is None
-        if own:
-            dead = self.dead()
+        inner = self.dead_before is not None
+        if not inner:
+            self.dead_before = self.dead()
         super().repair()
-        if own:
-            self.anew(i for i in dead if self.live_links(i))
+        if not inner:
+            self.woken()
+
+    def repair_parents(self):
+        """An entry of a folder that was collected here goes to the root rather than out of sight."""
+        lost = [l for l in self.all_live_links() if self.parent(l) != ROOT and ("place", self.parent(l)) not in self.rows]
+        for link in lost:
+            self.move(link, ROOT, self.place(link).name)
+        return super().repair_parents() or bool(lost)
+
+    def above(self, folder):
+        out = []
+        while folder != ROOT and folder not in out and ("place", folder) in self.rows:
+            out.append(folder)
+            folder = self.parent(folder)
+        return out, folder
 
     def commit(self, handle, root):
         self.dead_before = self.dead()
         super().commit(handle, root)
         self.woken()
 
-    def woken(self):
-        dead, self.dead_before = self.dead_before, None
-        self.anew(i for i in dead if self.live_links(i))
-
     # ------------------------------------------------------------- deltas
     def delta(self, since):
         if covers_all(since, self.horizon):
             return super().delta(since)
-        return FullDelta({}, dict(self.summary), [r for r in self.rows.values() if r.dot])
+        return FullDelta({}, dict(self.summary), [r for r in self.rows.values() if r.dot], dict(self.horizon))
 
     def receive(self, delta):
         full = isinstance(delta, FullDelta)
         if not full and not covers_all(delta.until, self.horizon):
             return False
-        self.dead_before = self.dead()
+        self.dead_before = dead = self.dead()
+        known = dict(self.summary)
         if full:
             taken = self.reconcile(delta)
         else:
             taken = super().receive(delta)
+        if taken:
+            # Of what is deleted here something came from one who did not know. Where it was collected
+            # already, that must not come without the rest, of which the removal is one.
+            self.mark_again({self.inode_of(r) for r in delta.rows if r.table != "removal" and not covers(known, r.dot)} & dead)
         self.woken()
         return taken
+
+    def mark_again(self, inodes):
+        """Of what is deleted here something came from one who did not know. Where it was collected
+        already it must not come without its removal."""
+        for inode in sorted(inodes):
+            if not self.live_links(inode):
+                for link in sorted(self.links[inode]):
+                    row = self.rows.get(("removal", link))
+                    if row:
+                        self.write("removal", link, None, row.value._replace(again=row.value.again + 1))
 
     def reconcile(self, delta):
         known = dict(self.summary)
         theirs = {(r.table, r.key): r for r in delta.rows}
-        again = self.collected_here(theirs, known)
+        again, deleted = self.collected_here(theirs, known, delta.until)
         for row in delta.rows:
-            if not covers(known, row.dot) or self.inode_of(row) in again:
+            inode = self.inode_of(row)
+            if inode in again or inode not in deleted and not covers(known, row.dot):
                 self.merge(row)
         self.remove_collected(theirs, delta.until)
         self.summary = join(self.summary, delta.until)
+        self.horizon = join(self.horizon, delta.horizon)
         self.repair()
-        self.anew(i for i in again if self.live_links(i))
+        self.anew(i for i in again if covers(known, theirs["inode", i].dot) and self.live_links(i))
         return True
 
     def inode_of(self, row):
@@ -118,28 +167,39 @@ class CollectingHost(PublishingHost):
             return self.place(row.key).inode
         return None
 
-    def collected_here(self, theirs, known):
-        """Inodes that this host collected and somebody worked on, unaware of that."""
-        their_place = {k[1]: r.value for k, r in theirs.items() if k[0] == "place"}
-        inodes, links = set(), {}
-        for link, place in their_place.items():
-            links.setdefault(place.inode, []).append(link)
-        def mine(row):
-            if row.table == "removal":
-                return their_place[row.key].inode if row.key in their_place else None
-            return self.inode_of(row)
+    @staticmethod
+    def worked_on(rows, mine, seen):
+        """Whether users did something with an inode that is in `mine` and not in `seen` (summaries).
+        What a repair wrote is nobody's work, as far as the row tells whose it repaired."""
+        for row in rows:
+            if row.table == "version" and not covers(seen, row.key[1]):
+                return True
+            if row.table == "place" and not covers(seen, row.dot):
+                by = row.stamp.device
+                if row.stamp[2:] == (0, 0) or mine.get(by, 0) > seen.get(by, 0):
+                    return True
+        return False
+
+    def collected_here(self, theirs, known, until):
+        """Inodes that the other has and this host has not: those that somebody worked on, unaware
+        of their collection here, or that are new, and those that are to stay deleted."""
+        rows, links = {}, {}
         for row in theirs.values():
-            inode = mine(row)
-            if inode and ("inode", inode) in theirs and ("inode", inode) not in self.rows and not covers(known, row.dot):
-                inodes.add(inode)
-        todo = sorted(inodes)
+            if row.table == "place":
+                links[row.key] = row.value
+        for row in theirs.values():
+            inode = links[row.key].inode if row.table == "removal" and row.key in links else self.inode_of(row)
+            rows.setdefault(inode, []).append(row)
+        missing = {k[1] for k in theirs if k[0] == "inode" and k not in self.rows}
+        again = {i for i in missing
+                 if not covers(known, theirs["inode", i].dot) or self.worked_on(rows[i], until, known)}
+        todo = sorted(again)
         while todo:                                        # and the folders that they are in
-            for link in links.get(todo.pop(), ()):
-                folder = their_place[link].parent
-                if ("inode", folder) in theirs and ("inode", folder) not in self.rows and folder not in inodes:
-                    inodes.add(folder)
-                    todo.append(folder)
-        return inodes
+            for row in rows[todo.pop()]:
+                if row.table == "place" and row.value.parent in missing - again:
+                    again.add(row.value.parent)
+                    todo.append(row.value.parent)
+        return again, missing - again
 
     def remove_collected(self, theirs, until):
         """What the other has seen and has no more, was deleted; unless this host's users did
@@ -149,16 +209,15 @@ class CollectingHost(PublishingHost):
         for inode in sorted(self.links):
             if inode in self.waiting or not self.live_links(inode):
                 continue
-            if seen(("inode", inode)) and ("inode", inode) not in theirs:
-                work = [k for k in self.rows_of(inode) if k[0] in ("place", "version") and not seen(k)]
-                if work or self.is_open(inode):
+            if ("inode", inode) not in theirs:
+                if not seen(("inode", inode)):
+                    continue
+                if self.worked_on([self.rows[k] for k in self.rows_of(inode)], self.summary, until) or self.is_open(inode):
                     kept.add(inode)
                     continue
                 lost = self.live_links(inode)
-            elif ("inode", inode) in theirs:
-                lost = [l for l in self.live_links(inode) if seen(("place", l)) and ("place", l) not in theirs]
             else:
-                continue
+                lost = [l for l in self.live_links(inode) if seen(("place", l)) and ("place", l) not in theirs]
             for link in lost:
                 self.remove(link, user=("inode", inode) not in theirs)
         self.anew(kept)
@@ -219,7 +278,9 @@ class CollectingHost(PublishingHost):
         for (table, key), row in self.rows.items():
             if table == "place" and row.value.inode != key and row.value.inode not in self.waiting:
                 removal, inode = ("removal", key), row.value.inode
-                if (self.live_links(inode) and not self.alive(key) and covered((table, key)) and covered(removal)
+                if (self.live_links(inode) and not self.alive(key) and key not in self.instead and inode not in named
+                        and not self.rows["inode", inode].value.copy_of  # a second link says that somebody touched it
+                        and removal in self.rows and covered((table, key)) and covered(removal)
                         and not any(covers(self.rows[removal].value.known.context, c) for c in self.versions.get(inode, {}))):
                     gone += [(table, key), removal]
             elif table == "removal" and ("place", key) not in self.rows and covered((table, key)):
