@@ -11,6 +11,8 @@ constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kSkews[] = {
     0, 0, 0, 7, -kSecond, 90 * kSecond, -86'400 * kSecond, 40 * 86'400 * kSecond};
 constexpr std::size_t kExchangeRoundsMax = 8;
+constexpr std::size_t kHostsMin = 2;
+constexpr std::size_t kJoinsMax = 4;
 
 bool Covers(const Summary& summary, const Summary& other) {
   return std::all_of(other.begin(), other.end(), [&](const auto& entry) {
@@ -29,16 +31,36 @@ Simulation::Simulation(std::uint64_t seed, std::filesystem::path folder)
     : seed_(seed), folder_(std::move(folder)), random_(seed) {
   const std::size_t count = 3 + random_.Below(6);
   equal_contents_ = random_.Percent(25);
-  const bool skewed = random_.Percent(70);
-  hosts_.reserve(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::string name(1, static_cast<char>('A' + i));
-    Host& host = hosts_.emplace_back(folder_ / (name + ".db"), name);
-    host.SeedIds(random_.Next());
-    if (skewed) host.skew_ns = random_.Pick(kSkews);
-    host.SetClock(wall_ns_ + host.skew_ns);
-    Open(host);
+  skewed_ = random_.Percent(70);
+  hosts_.reserve(count + kJoinsMax);
+  for (std::size_t i = 0; i < count; ++i) Join();
+}
+
+// Empty, or with what its users make before it meets anybody.
+void Simulation::Join() {
+  if (hosts_.size() == hosts_.capacity()) return;
+  const std::string name(1, next_name_++);
+  Host& host = hosts_.emplace_back(folder_ / (name + ".db"), name);
+  host.SeedIds(random_.Next());
+  if (skewed_) host.skew_ns = random_.Pick(kSkews);
+  host.SetClock(wall_ns_ + host.skew_ns);
+  Open(host);
+  Say(name + " joins");
+}
+
+// For good. What it did not tell anybody is lost with it, so it tells one.
+void Simulation::Leave(std::size_t at) {
+  if (hosts_.size() <= kHostsMin || !hosts_[at].open.empty()) return;
+  const std::size_t to = (at + 1 + random_.Below(hosts_.size() - 1)) % hosts_.size();
+  const Summary since = hosts_[to].catalogue().Known();
+  Deliver(to, {to, since, hosts_[at].Cut(since)});
+  Say(fmt::format("{} leaves, {} has it all", hosts_[at].name(), hosts_[to].name()));
+  std::erase_if(messages_, [at](const Message& message) { return message.to == at; });
+  for (Message& message : messages_) {
+    if (message.to > at) --message.to;
   }
+  hosts_[at].Close();
+  hosts_.erase(hosts_.begin() + static_cast<std::ptrdiff_t>(at));
 }
 
 // A mount that begins: its kernel keeps nothing yet.
@@ -86,6 +108,8 @@ void Simulation::Step() {
       return !candidate.backup.empty();
     });
     if (found != hosts_.end()) Restore(*found);
+  } else if (dice < 40 && random_.Percent(30)) {
+    random_.Percent(60) ? Join() : Leave(random_.Below(hosts_.size()));
   } else if (dice < 40) {
     host.skew_ns = random_.Pick(kSkews);
     Say(fmt::format("{} clock off by {}", host.name(), host.skew_ns));
@@ -178,8 +202,9 @@ void Simulation::BackUp(Host& host) {
   Say(host.name() + " backed up");
 }
 
-// An older state of the cache comes back, while others have all that this host had told. It must
-// never again number rows as the device that it was.
+// An older state of the cache comes back (what had reached the disk before a power cut, too), while
+// others have all that this host had told. It must never again number rows as the device that it
+// was.
 void Simulation::Restore(Host& host) {
   if (host.backup.empty()) return;
   const std::size_t from = random_.Below(hosts_.size() - 1);
@@ -188,12 +213,14 @@ void Simulation::Restore(Host& host) {
           {0, other.catalogue().Known(), host.Cut(other.catalogue().Known())});
   const Summary known = host.catalogue().Known();
   const DeviceId self = host.catalogue().self();
-  const bool in_place = random_.Percent(50);
+  const bool power_cut = random_.Percent(30);
+  const bool in_place = power_cut || random_.Percent(50);
   host.Close();
   host.WriteCache(host.backup, in_place);
+  if (power_cut) host.ForgetBoot();
   host.open.clear();
   Open(host);
-  Say(host.name() + (in_place ? " rolled back" : " restored"));
+  Say(host.name() + (power_cut ? " lost power" : in_place ? " rolled back" : " restored"));
   const bool lost = host.catalogue().Known() != known;
   // In place nothing shows it but a peer that knows more of this device than it does itself.
   const Summary since = host.catalogue().Known();
@@ -208,7 +235,7 @@ void Simulation::Restore(Host& host) {
     const auto found = summary.find(self);
     return found == summary.end() ? 0 : found->second;
   };
-  if (!in_place || (lost && wrote(since) < wrote(known))) {
+  if (power_cut || !in_place || (lost && wrote(since) < wrote(known))) {
     Require(host.catalogue().self() != self, host.name() + " goes on as the device that it was");
   }
   Require(Covers(host.catalogue().Known(), known),

@@ -77,6 +77,8 @@ class Simulation {
                          const DeviceId& self);
   void BackUp(Host& host);
   void Restore(Host& host);
+  void Join();
+  void Leave(std::size_t at);
   void Settle();
   void ExchangeAll();
   void CheckNothingLost();
@@ -112,10 +114,18 @@ class Simulation {
   void Chmod(Moment& moment);
   void Xattr(Moment& moment);
 
+  // simulation_versions.cc: what users do with what was
+  std::string SomePath(Moment& moment);
+  void Undelete(Moment& moment);
+  void RestoreVersion(Moment& moment);
+  void Prune(Moment& moment);
+
   const std::uint64_t seed_;
   const std::filesystem::path folder_;
   Random random_;
   std::vector<Host> hosts_;
+  bool skewed_ = false;
+  char next_name_ = 'A';
   std::vector<Message> messages_;
   std::vector<std::string> trace_;
   std::int64_t wall_ns_ = 1'700'000'000'000'000'000;

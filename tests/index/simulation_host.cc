@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <openssl/sha.h>
+#include <sqlite3.h>
 
 #include <cerrno>
 #include <fstream>
@@ -109,6 +110,17 @@ void SimulatedHost::WriteCache(const Cache& cache, bool in_place) {
   }
   // The old file still stands when the new one is made, so that their numbers differ.
   if (!in_place) std::filesystem::rename(other, file_);
+}
+
+void SimulatedHost::ForgetBoot() {
+  sqlite3* database = nullptr;
+  const int opened = sqlite3_open(file_.c_str(), &database);
+  const char* sql =
+      "UPDATE meta SET value = CASE key WHEN 'boot' THEN 'earlier' ELSE '0' END "
+      "WHERE key IN ('boot', 'clean')";
+  const int done = opened == SQLITE_OK ? sqlite3_exec(database, sql, nullptr, nullptr, nullptr) : 1;
+  sqlite3_close(database);
+  if (done != SQLITE_OK) throw std::runtime_error("cannot change the cache of " + name_);
 }
 
 FilePlace SimulatedHost::SpotOf(std::string_view path) {

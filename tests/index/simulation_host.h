@@ -67,6 +67,8 @@ class SimulatedHost {
   // While closed. In place: as if the files had never been written since. Otherwise the database
   // is another file, as after a restore from a backup.
   void WriteCache(const Cache& cache, bool in_place);
+  // While closed: as if the machine had been started again after an end that was not orderly.
+  void ForgetBoot();
   Catalogue& catalogue() { return *catalogue_; }
   const std::string& name() const { return name_; }
 

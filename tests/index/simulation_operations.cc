@@ -46,6 +46,9 @@ void Simulation::LocalStep(Host& host) {
       {"symlink", &Simulation::Symlink},
       {"chmod", &Simulation::Chmod},
       {"xattr", &Simulation::Xattr},
+      {"undelete", &Simulation::Undelete},
+      {"restore", &Simulation::RestoreVersion},
+      {"prune", &Simulation::Prune},
   };
   const auto& [word, operation] = random_.Pick(kOperations);
   Tree before = host.ReadTree();

@@ -1,6 +1,6 @@
 // Random histories of a whole cluster. BTFC_SIMULATION_SEEDS: how many seeds (default: as many as
-// take about half a minute). BTFC_SIMULATION_FIRST: the first one. BTFC_SIMULATION_SEED: one seed
-// alone, with its trace.
+// take about half a minute; with BTFC_LONG ten thousand). BTFC_SIMULATION_FIRST: the first one.
+// BTFC_SIMULATION_SEED: one seed alone, with its trace.
 #include "simulation.h"
 
 #include <gtest/gtest.h>
@@ -12,6 +12,7 @@ namespace btfc::index {
 namespace {
 
 constexpr std::uint64_t kDefaultSeeds = 30;
+constexpr std::uint64_t kLongSeeds = 10000;
 
 // Seeds that once found something wrong.
 constexpr std::uint64_t kEarlierFailures[] = {9, 12, 161};
@@ -51,7 +52,9 @@ TEST(Simulation, Seeds) {
     return;
   }
   const std::uint64_t first = Setting("BTFC_SIMULATION_FIRST").value_or(1);
-  const std::uint64_t count = Setting("BTFC_SIMULATION_SEEDS").value_or(kDefaultSeeds);
+  const std::uint64_t count =
+      Setting("BTFC_SIMULATION_SEEDS")
+          .value_or(std::getenv("BTFC_LONG") != nullptr ? kLongSeeds : kDefaultSeeds);
   for (std::uint64_t seed = first; seed < first + count && !HasFailure(); ++seed) RunSeed(seed);
 }
 
