@@ -27,12 +27,14 @@ bool ReachedDisk(const std::filesystem::path& path) {
 }  // namespace
 
 Collector::Collector(index::Catalogue& catalogue, ObjectStore& store, ObjectTable& objects,
-                     ContentSource& source, std::chrono::milliseconds interval)
+                     ContentSource& source, std::chrono::milliseconds interval,
+                     const VersionPolicy& versions)
     : catalogue_(catalogue),
       store_(store),
       objects_(objects),
       source_(source),
       interval_(interval),
+      versions_(versions),
       thread_([this] { Run(); }) {}
 
 Collector::~Collector() { Stop(false); }
@@ -159,6 +161,7 @@ void Collector::LetNamesGo() {
 }
 
 void Collector::CollectObjects() {
+  PruneVersions(catalogue_, versions_, store_.objects_folder());
   for (;;) {
     const auto unused = catalogue_.Unused(kUnusedAtOnce);
     if (!unused) return;

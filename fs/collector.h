@@ -13,6 +13,7 @@
 #include "fs/content_source.h"
 #include "fs/object_store.h"
 #include "fs/object_table.h"
+#include "fs/version_keeper.h"
 #include "index/catalogue.h"
 
 namespace btfc::fs {
@@ -23,7 +24,8 @@ namespace btfc::fs {
 class Collector {
  public:
   Collector(index::Catalogue& catalogue, ObjectStore& store, ObjectTable& objects,
-            ContentSource& source, std::chrono::milliseconds interval);
+            ContentSource& source, std::chrono::milliseconds interval,
+            const VersionPolicy& versions = {});
   ~Collector();
   // Nothing goes before this: not while a crash is still being recovered from.
   void Start();
@@ -60,6 +62,7 @@ class Collector {
   ObjectTable& objects_;
   ContentSource& source_;
   const std::chrono::milliseconds interval_;
+  const VersionPolicy versions_;
 
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;

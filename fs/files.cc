@@ -45,7 +45,7 @@ Files::Impl::Impl(index::Catalogue& catalogue, ObjectStore& store, ContentSource
       pending_(*alarm_),
       objects_(store),
       workers_(options.hash_threads),
-      collector_(catalogue, store, objects_, source, options.collect_interval) {}
+      collector_(catalogue, store, objects_, source, options.collect_interval, options.versions) {}
 
 // Without Stop nothing is committed: what is dirty is found by the next Recover.
 Files::Impl::~Impl() {
@@ -299,6 +299,10 @@ Result<Opened> Files::Create(index::Ino ino, int flags) { return impl_->Create(i
 Files::Ticket Files::Read(Handle handle, std::uint64_t offset, std::size_t length,
                           Done<std::string> done) {
   return impl_->Read(handle, offset, length, std::move(done));
+}
+Files::Ticket Files::ReadContent(const index::ContentId& content, std::uint64_t offset,
+                                 std::size_t length, Done<std::string> done) {
+  return impl_->ReadContent(content, offset, length, std::move(done));
 }
 Result<std::size_t> Files::Write(Handle handle, std::uint64_t offset, std::string_view bytes) {
   return impl_->Write(handle, offset, bytes);

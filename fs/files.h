@@ -12,6 +12,7 @@
 
 #include "fs/content_source.h"
 #include "fs/object_store.h"
+#include "fs/version_keeper.h"
 #include "index/catalogue.h"
 
 namespace btfc::fs {
@@ -54,6 +55,7 @@ struct FilesOptions {
   std::chrono::milliseconds stop_timeout{30000};      // what Stop waits for commits
   unsigned hash_threads = 2;
   bool read_only = false;
+  VersionPolicy versions;
 };
 
 // A call that may have to wait for bytes from other hosts answers through `done`: at once on the
@@ -88,6 +90,9 @@ class Files {
   // file: Create, then Release, or nobody commits the empty file.
   Result<Opened> Create(index::Ino ino, int flags);
   Ticket Read(Handle handle, std::uint64_t offset, std::size_t length, Done<std::string> done);
+  // Of an object, whether any file has it open or not: what an earlier version was.
+  Ticket ReadContent(const index::ContentId& content, std::uint64_t offset, std::size_t length,
+                     Done<std::string> done);
   Result<std::size_t> Write(Handle handle, std::uint64_t offset, std::string_view bytes);
   // Every close() of a descriptor. What it returns for survives kill -9: the bytes are in the
   // working file by then, and the note of BeginWrite in the database.

@@ -61,6 +61,8 @@ class Files::Impl {
   Ticket Open(index::Ino ino, int flags, Done<Opened> done);
   Result<Opened> Create(index::Ino ino, int flags);
   Ticket Read(Handle handle, std::uint64_t offset, std::size_t length, Done<std::string> done);
+  Ticket ReadContent(const index::ContentId& content, std::uint64_t offset, std::size_t length,
+                     Done<std::string> done);
   Result<std::size_t> Write(Handle handle, std::uint64_t offset, std::string_view bytes);
   Result<void> Flush(Handle handle);
   Result<void> Fsync(Handle handle, bool data_only);

@@ -77,6 +77,45 @@ Files::Ticket Files::Impl::ReadAbsent(const State& state, std::uint64_t offset, 
   return ticket;
 }
 
+// While the object is in use here, nobody takes its file to write to it.
+Files::Ticket Files::Impl::ReadContent(const index::ContentId& content, std::uint64_t offset,
+                                       std::size_t length, Done<std::string> done) {
+  if (offset >= content.size || length == 0) {
+    done(std::string());
+    return 0;
+  }
+  if (const auto use = objects_.Acquire(content)) {
+    done(ReadUpTo(use.value()->fd()->get(), offset, length));
+    return 0;
+  }
+  if (stopping_) {
+    done(Errno(EIO));
+    return 0;
+  }
+  auto call = std::make_shared<ReadCall>();
+  call->offset = offset;
+  call->length = std::min<std::uint64_t>(length, content.size - offset);
+  call->done = std::move(done);
+  call->ticket = pending_.Add(options_.read_timeout, [this, call](std::error_code why) {
+    GiveUp(*call);
+    call->done(why);
+  });
+  const auto ticket = call->ticket;
+  const auto request = source_.Request(
+      content, call->offset, call->length, [this, content, call](Result<void> fetched) {
+        if (!pending_.Take(call->ticket)) return;
+        if (!fetched) return call->done(NotFetched(fetched.error()));
+        call->done(ReadFetched(content, call->offset, call->length));
+      });
+  {
+    const std::lock_guard call_lock(call->mutex);
+    call->request = request;
+    if (!call->given_up) return ticket;
+  }
+  source_.Cancel(request);
+  return ticket;
+}
+
 // Takes the request back, now or when its number is known.
 void Files::Impl::GiveUp(ReadCall& call) {
   std::uint64_t request = 0;

@@ -23,6 +23,7 @@ Filesystem::Filesystem(index::Catalogue& catalogue, Files& files, const MountOpt
       cache_(options.cache),
       folder_rules_(catalogue),
       owners_(options.owner, {::getuid(), ::getgid()}),
+      versions_(catalogue, files, owners_),
       aside_(kAsideThreads) {
   nodes_.Reference(index::kRootIno);  // the kernel holds it without having looked it up
 }
@@ -34,6 +35,10 @@ void Filesystem::Agreed(const InitShim& shim, int device, bool passthrough) {
 }
 
 std::optional<index::Ino> Filesystem::InoOf(Request& request, NodeId node) {
+  if (VersionTree::Owns(node)) {
+    request.Error(EROFS);
+    return std::nullopt;
+  }
   const index::Ino ino = nodes_.InoOf(node);
   if (ino != 0) return ino;
   request.Error(ESTALE);
@@ -94,6 +99,7 @@ void Filesystem::NameRemoved(const index::Removed& removed) {
 void Filesystem::Drop(index::Ino ino) { files_.Forgotten(ino); }
 
 void Filesystem::Forget(NodeId node, std::uint64_t count) {
+  if (VersionTree::Owns(node)) return versions_.Forget(node, count);
   const auto forgotten = nodes_.Forget(node, count);
   if (forgotten && forgotten->nameless) Drop(forgotten->ino);
 }

@@ -20,6 +20,7 @@
 #include "fs/owner_map.h"
 #include "fs/request.h"
 #include "fs/session.h"
+#include "fs/version_tree.h"
 #include "index/catalogue.h"
 
 namespace btfc::fs {
@@ -95,7 +96,8 @@ class Filesystem {
   // A new inode's owner, mode and ACLs, by the rules of its folder and the caller's umask.
   Result<index::NewNode> Inherit(const Request& request, index::Ino parent, index::Kind kind,
                                  mode_t mode);
-  // The inode of a node; nothing (and an answered request) if the kernel made it up.
+  // The inode of a node; nothing (and an answered request) if the kernel made it up, or if it is
+  // one of .btfc/, where nothing can be changed.
   std::optional<index::Ino> InoOf(Request& request, NodeId node);
 
   // An inode, with the working file's figures if it is being written here. `commits` was
@@ -150,6 +152,7 @@ class Filesystem {
   bool passthrough_ = false;
   FolderRules folder_rules_;
   OwnerMap owners_;
+  VersionTree versions_;
   NodeTable nodes_;
   OpenFiles open_files_;
   Invalidator invalidator_;

@@ -36,6 +36,7 @@ std::optional<std::int64_t> TimeToSet(int to_set, int now_bit, int bit, const ti
 }  // namespace
 
 void Filesystem::GetAttributes(Request request, NodeId node) {
+  if (VersionTree::Owns(node)) return versions_.GetAttributes(std::move(request), node);
   const auto ino = InoOf(request, node);
   if (ino) ReplyAttributes(std::move(request), node, *ino);
 }

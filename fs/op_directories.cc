@@ -85,6 +85,9 @@ void Filesystem::ReadFolderPlus(Request request, NodeId node, std::size_t size, 
 }
 
 void Filesystem::ListInto(Request request, NodeId node, std::size_t size, off_t offset, bool plus) {
+  if (VersionTree::Owns(node)) {
+    return versions_.List(std::move(request), node, size, offset, plus);
+  }
   const auto folder = InoOf(request, node);
   if (!folder) return;
   Listing listing(request.get(), size, plus);

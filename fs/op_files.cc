@@ -129,6 +129,7 @@ void Filesystem::Create(Request request, NodeId parent, const char* name, mode_t
 }
 
 void Filesystem::Open(Request request, NodeId node, const fuse_file_info* info) {
+  if (VersionTree::Owns(node)) return versions_.Open(std::move(request), node, info->flags);
   const auto ino = InoOf(request, node);
   if (!ino) return;
   // By a stale entry or /proc/self/fd. The kernel looks the name up again and comes back with the
@@ -161,8 +162,11 @@ void Filesystem::OpenNow(Request request, NodeId node, index::Ino ino, int flags
       [&](Files::Done<Opened> done) { return files_.Open(ino, flags, std::move(done)); });
 }
 
-void Filesystem::Read(Request request, NodeId /*node*/, std::size_t size, off_t offset,
+void Filesystem::Read(Request request, NodeId node, std::size_t size, off_t offset,
                       const fuse_file_info* info) {
+  if (VersionTree::Owns(node)) {
+    return versions_.Read(std::move(request), node, size, offset, Interrupted);
+  }
   Parked<std::string>::Start(
       std::move(request),
       [](Request waiting, Result<std::string> result) {
@@ -185,12 +189,14 @@ void Filesystem::Write(Request request, NodeId node, const char* bytes, std::siz
   request.Written(written.value());
 }
 
-void Filesystem::Flush(Request request, NodeId /*node*/, const fuse_file_info* info) {
+void Filesystem::Flush(Request request, NodeId node, const fuse_file_info* info) {
+  if (VersionTree::Owns(node)) return request.Done();
   const auto flushed = files_.Flush(info->fh);
   request.Error(flushed ? 0 : ToErrno(flushed.error()));
 }
 
 void Filesystem::Release(Request request, NodeId node, const fuse_file_info* info) {
+  if (VersionTree::Owns(node)) return request.Done();
   open_files_.Remove(node, info->fh);
   files_.Release(info->fh);
   // It may have been mapped and written so, which moves the times past the kernel's copy of them.
@@ -217,17 +223,21 @@ void Filesystem::Allocate(Request request, NodeId /*node*/, int mode, off_t offs
   });
 }
 
-void Filesystem::Seek(Request request, NodeId /*node*/, off_t offset, int whence,
+void Filesystem::Seek(Request request, NodeId node, off_t offset, int whence,
                       const fuse_file_info* info) {
+  if (VersionTree::Owns(node)) {
+    return versions_.Seek(std::move(request), node, offset, whence);
+  }
   const auto found = files_.Seek(info->fh, static_cast<std::uint64_t>(offset), whence);
   if (!found) return request.Error(found.error());
   request.Offset(found.value());
 }
 
-void Filesystem::CopyRange(Request request, NodeId /*in*/, off_t in_offset,
+void Filesystem::CopyRange(Request request, NodeId in, off_t in_offset,
                            const fuse_file_info* in_info, NodeId out, off_t out_offset,
                            const fuse_file_info* out_info, std::size_t length, int flags) {
   if (flags != 0) return request.Error(EINVAL);
+  if (VersionTree::Owns(in)) return request.Error(EXDEV);  // the kernel then reads and writes
   const auto stripped = StripForWrite(out, request.uid() != 0);
   if (!stripped) return request.Error(stripped.error());
   auto parked = std::make_shared<Request>(std::move(request));

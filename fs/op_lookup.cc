@@ -11,6 +11,10 @@
 namespace btfc::fs {
 
 void Filesystem::Lookup(Request request, NodeId parent, const char* name) {
+  if (VersionTree::Owns(parent)) return versions_.Lookup(std::move(request), parent, name);
+  if (parent == index::kRootIno && name == VersionTree::kTopName) {
+    return versions_.LookupTop(std::move(request));
+  }
   const auto folder = InoOf(request, parent);
   if (!folder) return;
   if (std::strlen(name) > index::kNameMax) return request.Error(ENAMETOOLONG);

@@ -123,6 +123,10 @@ void Filesystem::Rename(Request request, NodeId parent, const char* name, NodeId
   const bool contradictory =
       (flags & index::kExchange) != 0 && (flags & (index::kNoReplace | index::kWhiteout)) != 0;
   if ((flags & ~kKnown) != 0 || contradictory) return request.Error(EINVAL);
+  // The kernel takes it for an empty folder that may be replaced.
+  if (new_parent == index::kRootIno && new_name == VersionTree::kTopName) {
+    return request.Error(EBUSY);
+  }
   const auto replaced = catalogue_.Rename(*from, name, *to, new_name, flags);
   if (!replaced) return request.Error(replaced.error());
   if (replaced.value()) NameRemoved(*replaced.value());

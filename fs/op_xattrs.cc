@@ -114,6 +114,7 @@ Result<std::string> Filesystem::XattrValue(index::Ino ino, std::string_view name
 }
 
 void Filesystem::GetXattr(Request request, NodeId node, const char* name, std::size_t size) {
+  if (VersionTree::Owns(node)) return request.Error(ENODATA);
   const auto ino = InoOf(request, node);
   if (!ino) return;
   const auto value = XattrValue(*ino, name);
@@ -122,6 +123,7 @@ void Filesystem::GetXattr(Request request, NodeId node, const char* name, std::s
 }
 
 void Filesystem::ListXattrs(Request request, NodeId node, std::size_t size) {
+  if (VersionTree::Owns(node)) return ReplyXattr(std::move(request), {}, size);
   const auto ino = InoOf(request, node);
   if (!ino) return;
   const auto names = catalogue_.ListXattrs(*ino);

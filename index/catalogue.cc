@@ -112,6 +112,21 @@ void Catalogue::Impl::StartRows() {
   transaction.Commit();
   devices_.Settle();
   known_ = session.known();
+  LoadRemoved();
+}
+
+void Catalogue::Impl::LoadRemoved() {
+  std::set<NodeKey> removed;
+  auto find = writer_->Prepare("SELECT key FROM device WHERE role = ?");
+  find << kRemovedHost;
+  while (find.Step()) removed.insert(find.Fixed<NodeKey>(0));
+  const std::lock_guard lock(state_mutex_);
+  removed_ = std::move(removed);
+}
+
+bool Catalogue::Impl::IsRemoved(const NodeKey& node_key) const {
+  const std::lock_guard lock(state_mutex_);
+  return removed_.contains(node_key);
 }
 
 // What others call this device in conflict names, unless they know already.
@@ -327,6 +342,7 @@ void Catalogue::OnPublish(std::function<void()> listener) {
   impl_->SetListeners(nullptr, std::move(listener));
 }
 
+bool Catalogue::IsRemoved(const NodeKey& node_key) const { return impl_->IsRemoved(node_key); }
 DeviceId Catalogue::self() const { return impl_->Self(); }
 Summary Catalogue::Known() const { return impl_->Known(); }
 

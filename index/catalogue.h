@@ -144,6 +144,11 @@ struct VersionLimits {
   std::uint64_t bytes = UINT64_MAX;  // of objects that only earlier versions need
 };
 
+struct PastInodes {
+  std::vector<Ino> folders;
+  std::vector<Ino> others;  // no folders
+};
+
 // A name that a folder has or had.
 struct PastName {
   std::string name;
@@ -186,6 +191,8 @@ struct DeviceInfo {
   std::string name;
   std::uint64_t known = 0;  // highest dot known here
   bool self = false;
+  NodeKey node_key{};    // the host's; all its devices have it
+  bool removed = false;  // the host is no member any more
 };
 
 struct CatalogueOptions {
@@ -266,6 +273,8 @@ class Catalogue : public Replica {
   // Of all files that this path leads to or led to, latest first. ENOENT if there never was one,
   // or nothing is kept of it.
   Result<std::vector<VersionInfo>> VersionsAt(std::string_view path);
+  // The inodes that this path leads to or led to; ENOENT. Get answers for those that are gone, too.
+  Result<PastInodes> InodesAt(std::string_view path);
   // What was ever in the folders of this path; ENOENT, ENOTDIR.
   Result<std::vector<PastName>> NamesAt(std::string_view path);
   // The bytes of a version of at most kInlineMax; EINVAL for others. ENOENT if it is not kept.
@@ -280,6 +289,8 @@ class Catalogue : public Replica {
   Result<std::uint64_t> Undelete(std::string_view path, std::optional<std::int64_t> time_ns);
   // Lets go of what is beyond the limits, the oldest first. Answers how much it was.
   Result<std::uint64_t> PruneVersions(const VersionLimits& limits);
+  // Of the objects that are here for earlier versions alone.
+  Result<std::uint64_t> KeptBytes();
 
   // --- objects
   // Records whether this host's store has the whole object.
@@ -319,6 +330,10 @@ class Catalogue : public Replica {
   Result<Counts> Count();
   Result<std::vector<std::string>> Conflicts(std::size_t limit);  // paths
   Result<std::vector<DeviceInfo>> Devices();
+  // The host of this device is no member from now on, on any host that hears of it, and for good:
+  // with another key of its own it could come back only as another host. What it wrote and others
+  // have stays. ENOENT; EINVAL for this host itself.
+  Result<void> RemoveMember(const DeviceId& device);
   Result<std::string> PathOf(Ino ino);  // from the root, "/a/b"; of its first live link
   Result<void> CheckIntegrity();        // SQLite's and the invariants; Error::kCorrupt
 
@@ -332,6 +347,7 @@ class Catalogue : public Replica {
   Summary Known() const override;
   Result<std::unique_ptr<DeltaReader>> Cut(const Summary& since) override;
   std::unique_ptr<DeltaWriter> Receive() override;
+  bool IsRemoved(const NodeKey& node_key) const override;
 
  private:
   explicit Catalogue(std::unique_ptr<Impl> impl);

@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -76,6 +77,9 @@ class Catalogue::Impl {
   // A connection of its own for a reader that lasts (a delta on its way out).
   Result<std::unique_ptr<Database>> TakeReader();
   void GiveReader(std::unique_ptr<Database> reader);
+
+  bool IsRemoved(const NodeKey& node_key) const;
+  void LoadRemoved();  // under write_gate_
 
   // A remote delta may have made this cache another device.
   void SetSelf(const DeviceId& self);
@@ -160,6 +164,7 @@ class Catalogue::Impl {
   mutable std::mutex state_mutex_;
   DeviceId self_;
   Summary known_;
+  std::set<NodeKey> removed_;
   std::function<void(const std::vector<Change>&)> on_change_;
   std::function<void()> on_publish_;
 };
@@ -205,6 +210,7 @@ auto Catalogue::Impl::Write(const std::string& record, Op&& op)
       SetSelf(session.self());
     }
     Committed(session.known());
+    if (session.members_changed()) LoadRemoved();
     gate.unlock();
     Tell(changes, session.wrote() || publish_due_.exchange(false));
     return result;

@@ -2,6 +2,7 @@
 #include <spdlog/spdlog.h>
 
 #include "index/catalogue_impl.h"
+#include "index/derived_ids.h"
 
 namespace btfc::index {
 namespace {
@@ -115,14 +116,38 @@ Result<std::vector<DeviceInfo>> Catalogue::Devices() {
   const DeviceId self = impl_->Self();
   return impl_->Read([&](Reader& reader) -> Result<std::vector<DeviceInfo>> {
     auto find =
-        reader.db().Prepare("SELECT id, name, known FROM device WHERE known > 0 ORDER BY dev");
+        reader.db().Prepare("SELECT id, name, known, key FROM device WHERE known > 0 ORDER BY dev");
     std::vector<DeviceInfo> devices;
     while (find.Step()) {
-      const auto id = find.Fixed<DeviceId>(0);
-      devices.push_back(
-          {.id = id, .name = find.String(1), .known = find.Unsigned(2), .self = id == self});
+      DeviceInfo info;
+      info.id = find.Fixed<DeviceId>(0);
+      info.name = find.String(1);
+      info.known = find.Unsigned(2);
+      info.self = info.id == self;
+      if (!find.IsNull(3)) info.node_key = find.Fixed<NodeKey>(3);
+      info.removed = impl_->IsRemoved(info.node_key);
+      devices.push_back(std::move(info));
     }
     return devices;
+  });
+}
+
+Result<void> Catalogue::RemoveMember(const DeviceId& device) {
+  return impl_->Write([&](Session& session) -> Result<void> {
+    const auto known = session.tables().devices().IfKnown(device);
+    const auto row = known ? session.tables().GetDevice(device) : std::nullopt;
+    if (!row || row->role == kRemovedHost) return Errno(ENOENT);
+    if (row->key == impl_->options().node_key) return Errno(EINVAL);
+    if (impl_->IsRemoved(row->key)) return Ok();
+    DeviceRow removal;
+    removal.device = RemovalIdOf(row->key);
+    removal.name = row->name;
+    removal.key = row->key;
+    removal.role = kRemovedHost;
+    removal.stamp = session.Now();
+    removal.dot = session.NextDot();
+    session.Merge(std::move(removal));
+    return Ok();
   });
 }
 

@@ -12,9 +12,9 @@
 namespace btfc::index {
 
 inline constexpr std::uint32_t kDeltaFormat = 1;
-inline constexpr int kDevicesMax = 2048;      // in one part
-inline constexpr int kAsideMax = 4096;        // in one Known
-inline constexpr std::uint32_t kRoleMax = 1;  // 0: writes, 1: only serves objects
+inline constexpr int kDevicesMax = 2048;  // in one part
+inline constexpr int kAsideMax = 4096;    // in one Known
+inline constexpr std::uint32_t kRoleMax = kRemovedHost;
 inline constexpr std::size_t kUnknownMax =
     64 * 1024;  // bytes of fields of a newer version in a row
 

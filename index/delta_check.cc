@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "index/delta.h"
+#include "index/derived_ids.h"
 #include "index/merkle.h"
 #include "index/operations.h"
 #include "index/reader.h"
@@ -84,8 +85,15 @@ class Checker {
   }
 
   bool Good(const wire::DeviceRow& row) const {
-    return Good(row.stamp()) && GoodId(row.device()) && row.name().size() <= kNameMax &&
-           row.key().size() == 32 && row.role() <= kRoleMax;
+    if (!Good(row.stamp()) || !GoodId(row.device()) || row.name().size() > kNameMax ||
+        row.key().size() != sizeof(NodeKey) || row.role() > kRoleMax) {
+      return false;
+    }
+    // The removal of a host has an id that nothing else has.
+    NodeKey key;
+    row.key().copy(reinterpret_cast<char*>(key.data()), key.size());
+    return (row.role() == kRemovedHost) ==
+           (PartReader::ToId<DeviceId>(row.device()) == RemovalIdOf(key));
   }
 
   bool Good(const wire::InodeRow& row) const {

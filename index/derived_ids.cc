@@ -24,6 +24,13 @@ DeviceId DeviceIdOf(const std::array<std::uint8_t, 32>& node_key, std::uint64_t 
   return {DerivedId("btfc device").Add(key).Add(incarnation).Finish()};
 }
 
+DeviceId RemovalIdOf(const NodeKey& node_key) {
+  return {
+      DerivedId("btfc removed")
+          .Add(std::string_view(reinterpret_cast<const char*>(node_key.data()), node_key.size()))
+          .Finish()};
+}
+
 InodeId CopyInodeOf(const InodeId& inode, const Stamp& loser) {
   return {DerivedId("btfc copy").Add(inode).Add(loser.device).Add(loser.time_ns).Finish()};
 }

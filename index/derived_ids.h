@@ -36,6 +36,8 @@ class DerivedId {
 };
 
 DeviceId DeviceIdOf(const std::array<std::uint8_t, 32>& node_key, std::uint64_t incarnation);
+// The device row that says that a host was removed.
+DeviceId RemovalIdOf(const NodeKey& node_key);
 // The conflict copy that holds a losing version, and its link. A device never writes two versions
 // of one inode with one time.
 InodeId CopyInodeOf(const InodeId& inode, const Stamp& loser);

@@ -21,6 +21,7 @@ void Session::Merge(DeviceRow row) {
   const auto held = tables_.GetDevice(row.device);
   if (held && !Beats(row, *held)) return;
   tables_.PutDevice(row);
+  if (row.role == kRemovedHost) members_changed_ = true;
 }
 
 void Session::Merge(InodeRow row, bool pending) {

@@ -11,12 +11,6 @@
 
 namespace btfc::index {
 
-// What a path leads to now, and everything that it led to before.
-struct Past {
-  std::vector<Ino> folders;
-  std::vector<Ino> others;  // no folders
-};
-
 // A link that is there no more.
 struct RemovedLink {
   LinkNo link = 0;
@@ -29,7 +23,7 @@ struct RemovedLink {
 
 // EINVAL for a path that is none; "/" has no names.
 Result<std::vector<std::string>> SplitPath(std::string_view path);
-Past ResolvePast(Database& db, const std::vector<std::string>& names);
+PastInodes ResolvePast(Database& db, const std::vector<std::string>& names);
 // The folders themselves and those that were merged into them.
 std::vector<Ino> WithMerged(Database& db, std::vector<Ino> folders);
 // Removed links in these folders, of this name or of all.

@@ -22,11 +22,15 @@ struct RowHead {
   std::string extra;
 };
 
+// device.role. A removal is a row of its own, whose id derives from the removed host's key, so that
+// no row of another role can take it back.
+enum Role : std::uint32_t { kWriter = 0, kReader = 1, kRemovedHost = 2 };
+
 struct DeviceRow : RowHead {
   DeviceId device;
   std::string name;
-  std::array<std::uint8_t, 32> key{};
-  std::uint32_t role = 0;  // 0: a member that may write
+  NodeKey key{};
+  std::uint32_t role = kWriter;
 };
 
 struct InodeRow : RowHead {

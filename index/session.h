@@ -38,6 +38,7 @@ class Session {
   const DeviceId& self() const { return context_.self; }
   std::int64_t now_ns() const { return context_.now_ns; }
   bool wrote() const { return wrote_; }  // rows that peers do not have
+  bool members_changed() const { return members_changed_; }
   std::vector<Change> TakeChanges() { return std::move(changes_); }
 
   // --- rows of this host
@@ -147,6 +148,7 @@ class Session {
   Summary known_;
   Summary known_before_;
   bool wrote_ = false;
+  bool members_changed_ = false;  // a host was removed
   bool watching_ = false;
   Ino first_new_ = ~Ino{0};  // inodes from here on are new with this transaction: nobody shows them
 

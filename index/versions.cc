@@ -26,8 +26,8 @@ constexpr const char* kShownAt =
 #define BTFC_REMOVED                                                        \
   "SELECT p.name, p.ino, i.kind, p.link, p.time, r.time FROM place p "      \
   "JOIN inode i ON i.ino = p.ino JOIN removal r ON r.link = p.link "        \
-  "WHERE p.up IS NULL AND i.gone >= 0 AND i.kind IS NOT NULL AND r.merged " \
-  "IS NULL AND p.parent = ?"
+  "WHERE p.up IS NULL AND (i.gone > 0 OR i.live_links > 0 OR i.nlink > 0) " \
+  "AND i.kind IS NOT NULL AND r.merged IS NULL AND p.parent = ?"
 constexpr const char* kRemovedIn = BTFC_REMOVED;
 constexpr const char* kRemovedAt = BTFC_REMOVED " AND p.name = ?";
 
@@ -95,10 +95,10 @@ std::vector<RemovedLink> RemovedIn(Database& db, const std::vector<Ino>& folders
   return links;
 }
 
-Past ResolvePast(Database& db, const std::vector<std::string>& names) {
-  Past at{{kRootIno}, {}};
+PastInodes ResolvePast(Database& db, const std::vector<std::string>& names) {
+  PastInodes at{{kRootIno}, {}};
   for (const std::string& name : names) {
-    Past next;
+    PastInodes next;
     for (const Ino folder : at.folders) {
       auto find = db.Prepare(kShownAt);
       find << folder << name;
@@ -144,7 +144,7 @@ Result<std::vector<VersionInfo>> Catalogue::VersionsAt(std::string_view path) {
   std::set<Ino> there;
   BOOST_OUTCOME_TRYA(files, impl_->Read([&](Reader& reader) -> Result<std::vector<Ino>> {
     if (names.empty()) return std::vector<Ino>();
-    Past past = ResolvePast(reader.db(), names);
+    PastInodes past = ResolvePast(reader.db(), names);
     for (const Ino ino : past.others) {
       auto find = reader.db().Prepare("SELECT up, name FROM place WHERE ino = ? AND state & 8");
       find << ino;
@@ -171,10 +171,19 @@ Result<std::vector<VersionInfo>> Catalogue::VersionsAt(std::string_view path) {
   return versions;
 }
 
+Result<PastInodes> Catalogue::InodesAt(std::string_view path) {
+  BOOST_OUTCOME_TRYA(names, SplitPath(path));
+  return impl_->Read([&](Reader& reader) -> Result<PastInodes> {
+    PastInodes past = ResolvePast(reader.db(), names);
+    if (past.folders.empty() && past.others.empty()) return Errno(ENOENT);
+    return past;
+  });
+}
+
 Result<std::vector<PastName>> Catalogue::NamesAt(std::string_view path) {
   BOOST_OUTCOME_TRYA(names, SplitPath(path));
   return impl_->Read([&](Reader& reader) -> Result<std::vector<PastName>> {
-    const Past past = ResolvePast(reader.db(), names);
+    const PastInodes past = ResolvePast(reader.db(), names);
     if (past.folders.empty()) return Errno(past.others.empty() ? ENOENT : ENOTDIR);
     std::map<std::string, PastName> found;
     const auto add = [&found](const std::string& name, bool exists, bool folder, bool file) {

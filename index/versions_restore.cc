@@ -191,7 +191,7 @@ Result<Ino> FolderOf(Session& session, Maker& maker, const std::vector<std::stri
   Ino folder = kRootIno;
   std::vector<std::string> path;
   for (std::size_t i = 0; i + 1 < names.size(); ++i) {
-    const Past above = ResolvePast(session.tables().db(), path);
+    const PastInodes above = ResolvePast(session.tables().db(), path);
     path.push_back(names[i]);
     if (const auto link = ShownLink(session, {folder, names[i]})) {
       if (session.tables().Brief(link.value().ino).kind != Kind::kFolder) return Errno(ENOTDIR);

@@ -5,6 +5,7 @@
 ALTER TABLE history ADD COLUMN replaced INTEGER NOT NULL DEFAULT 0;
 UPDATE history SET replaced = CAST(strftime('%s', 'now') AS INTEGER) * 1000000000;
 CREATE INDEX history_replaced ON history (replaced);
+CREATE INDEX history_inline ON history (size) WHERE size <= 16384;
 
 -- When the last name went, by this host's clock, ns. 0: it has one, or never had one here;
 -- -1: it went, and is not kept any more.

