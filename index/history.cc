@@ -160,7 +160,7 @@ Result<std::uint64_t> Catalogue::KeptBytes() {
 Result<std::uint64_t> Catalogue::PruneVersions(const VersionLimits& limits) {
   std::uint64_t pruned = 0;
   for (;;) {
-    const auto round = impl_->WriteToFree([&](Session& session) -> Result<std::uint64_t> {
+    const auto round = impl_->WriteToFree({}, [&](Session& session) -> Result<std::uint64_t> {
       Database& db = session.tables().db();
       auto old = BeyondAge(db, session.now_ns() - limits.age_ns);
       if (old.empty()) old = BeyondNumber(db);

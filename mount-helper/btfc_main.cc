@@ -54,11 +54,34 @@ int Main(int argc, char** argv) {
   AddWhere(join, &where, false);
   join->callback([&] { code = JoinCommand(file, where); });
 
-  auto* log = app.add_subcommand("log", "the versions of a file");
-  log->add_option("file", file, "a file in a mounted folder")->required();
-  log->add_option("--cache", where.cache, "the cache folder, if it is not the usual one");
+  std::string time;
+  const auto add_path = [&](CLI::App* command, const char* what) {
+    command->add_option("file", file, what)->required();
+    command->add_option("--cache", where.cache, "the cache folder, if it is not the usual one");
+  };
+  const auto add_time = [&](CLI::App* command) {
+    command->add_option("--at", time, "\"2026-11-22 18:30\", or how long ago: 10m, 2h, 3d");
+  };
+
+  auto* log = app.add_subcommand("log", "the versions of a file, also of a deleted one");
+  add_path(log, "a file in a mounted folder");
   log->add_flag("--json", where.json, "for programs");
   log->callback([&] { code = LogCommand(file, where); });
+
+  auto* restore = app.add_subcommand("restore", "make a file what it was before, or at a time");
+  add_path(restore, "a file in a mounted folder");
+  add_time(restore);
+  restore->callback([&] { code = RestoreCommand(file, time, where); });
+
+  auto* undelete = app.add_subcommand("undelete", "bring a deleted file or folder back");
+  add_path(undelete, "where it was");
+  add_time(undelete);
+  undelete->callback([&] { code = UndeleteCommand(file, time, where); });
+
+  auto* remove = app.add_subcommand("remove", "a host is no member any more");
+  remove->add_option("host", file, "its name, or the beginning of its device's id")->required();
+  AddWhere(remove, &where, false);
+  remove->callback([&] { code = RemoveCommand(file, where); });
 
   auto* import = app.add_subcommand("import", "take in what is new below the mount");
   AddWhere(import, &where, false);

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "mount-helper/ask.h"
 #include "mount-helper/cluster_files.h"
 #include "mount-helper/control.h"
 #include "mount-helper/hints.h"
@@ -18,17 +19,17 @@
 #include "mount-helper/status.h"
 
 namespace btfc::mount_helper {
+int Complain(const std::string& text) {
+  fmt::print(stderr, "btfc: {}\n", text);
+  return 1;
+}
+
 namespace {
 
 using nlohmann::json;
 
 constexpr auto kPatience = std::chrono::seconds(10);
 constexpr auto kCacheAttribute = "user.btfc.cache";  // of every mount's root
-
-int Complain(const std::string& text) {
-  fmt::print(stderr, "btfc: {}\n", text);
-  return 1;
-}
 
 std::filesystem::path Absolute(const std::string& path) {
   std::error_code error;
@@ -92,7 +93,9 @@ std::optional<json> Ask(const std::filesystem::path& cache, const json& request)
   return answer.value();
 }
 
-std::optional<json> AskAt(const Where& where, const json& request) {
+}  // namespace
+
+std::optional<json> AskAtMount(const json& request, const Where& where) {
   std::string why;
   const auto cache = FindCache(where, &why);
   if (!cache) {
@@ -101,6 +104,21 @@ std::optional<json> AskAt(const Where& where, const json& request) {
   }
   return Ask(*cache, request);
 }
+
+std::optional<json> AskAboutPath(json request, const std::string& path, const Where& where) {
+  std::string why;
+  const auto mount = FindMount(path, &why);
+  if (!mount) {
+    Complain(why);
+    return std::nullopt;
+  }
+  const auto cache = where.cache.empty() ? CacheOf(*mount) : Absolute(where.cache);
+  request["shown"] = path;
+  request["path"] = Absolute(path).lexically_relative(mount->mount_point).native();
+  return Ask(cache, request);
+}
+
+namespace {
 
 // The cluster's name here and its mount point, as far as they can be told.
 std::pair<std::string, std::filesystem::path> ClusterAt(const Where& where,
@@ -119,14 +137,14 @@ std::pair<std::string, std::filesystem::path> ClusterAt(const Where& where,
 }  // namespace
 
 int StatusCommand(const Where& where) {
-  const auto status = AskAt(where, {{"command", "status"}});
+  const auto status = AskAtMount({{"command", "status"}}, where);
   if (!status) return 1;
   fmt::print("{}", where.json ? status->dump(2) + "\n" : DescribeStatus(*status));
   return 0;
 }
 
 int PeersCommand(const Where& where) {
-  const auto status = AskAt(where, {{"command", "status"}});
+  const auto status = AskAtMount({{"command", "status"}}, where);
   if (!status) return 1;
   fmt::print("{}", where.json ? status->at("peers").dump(2) + "\n" : DescribePeers(*status));
   return 0;
@@ -172,33 +190,8 @@ int JoinCommand(const std::string& key_file, const Where& where) {
   return 0;
 }
 
-int LogCommand(const std::string& file, const Where& where) {
-  std::string why;
-  const auto mount = FindMount(file, &why);
-  if (!mount) return Complain(why);
-  const auto cache = where.cache.empty() ? CacheOf(*mount) : Absolute(where.cache);
-  const auto path = Absolute(file).lexically_relative(mount->mount_point);
-  const auto answer = Ask(cache, {{"command", "log"}, {"path", path.native()}, {"shown", file}});
-  if (!answer) return 1;
-  const auto& versions = answer->at("versions");
-  if (where.json) {
-    fmt::print("{}\n", versions.dump(2));
-    return 0;
-  }
-  for (const auto& version : versions) {
-    fmt::print("{} {:<16} {:>10}  {}{}\n", HumanTime(version.at("time_ns").get<std::int64_t>()),
-               version.at("host").get<std::string>(),
-               HumanBytes(version.at("size").get<std::uint64_t>()),
-               version.at("root").get<std::string>().substr(0, 12),
-               version.at("current").get<bool>()   ? "  current"
-               : version.at("present").get<bool>() ? ""
-                                                   : "  not kept here");
-  }
-  return 0;
-}
-
 int ImportCommand(const Where& where) {
-  const auto answer = AskAt(where, {{"command", "import"}});
+  const auto answer = AskAtMount({{"command", "import"}}, where);
   if (!answer) return 1;
   fmt::print("importing what lies below the mount; `btfc status` shows how far it is\n");
   return 0;

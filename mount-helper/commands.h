@@ -1,6 +1,8 @@
 // The commands of `btfc`, the program a person asks about a mounted cluster.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 namespace btfc::mount_helper {
@@ -19,6 +21,14 @@ int PeersCommand(const Where& where);
 int KeyCommand(const Where& where);
 int JoinCommand(const std::string& key_file, const Where& where);
 int LogCommand(const std::string& file, const Where& where);
+// `time`: empty, a local time, or how long ago, see ParseTime.
+int RestoreCommand(const std::string& file, const std::string& time, const Where& where);
+int UndeleteCommand(const std::string& path, const std::string& time, const Where& where);
+int RemoveCommand(const std::string& host, const Where& where);
 int ImportCommand(const Where& where);
+
+// "2026-11-22 18:30", "2026-11-22", "2h" (ago). Of a time that is given to the second, the end of
+// it.
+std::optional<std::int64_t> ParseTime(const std::string& text, std::int64_t now_ns);
 
 }  // namespace btfc::mount_helper

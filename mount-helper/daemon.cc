@@ -172,6 +172,7 @@ bool Daemon::OpenIndex() {
   options.cluster = membership_.cluster.cluster_id;
   options.host_name = HostName();
   options.foreign_privileged_xattrs = request_.numeric_owner;
+  if (request_.versions.age_ns == 0) options.kept_versions = 0;
   std::error_code error;
   first_mount_ = !std::filesystem::exists(options.path, error);
   if (first_mount_) ImportJob::NotePending(request_.cache);
@@ -213,6 +214,7 @@ bool Daemon::OpenFiles() {
   bridge_ = std::make_unique<Bridge>(*catalogue_, *store_);
   fs::FilesOptions options;
   options.read_timeout = request_.read_timeout;
+  options.versions = request_.versions;
   options.read_only = request_.read_only;
   auto files = fs::Files::Start(*catalogue_, *store_, *bridge_, options);
   if (!files) return Fail(kExitSystem, "cannot start: " + files.error().message());

@@ -50,6 +50,36 @@ Complaint SetReadTimeout(MountRequest& request, const std::string& value) {
   return {};
 }
 
+// An age (30d, 12h; 0 keeps nothing) and, after a colon, the room: 10% of the disk, or 20G.
+Complaint SetVersions(MountRequest& request, const std::string& value) {
+  constexpr std::string_view kRule = "it is an age, and room if you like: 30d, 12h:5%, 7d:20G, 0";
+  static const std::map<std::string, std::int64_t> kAges = {{"h", 3600}, {"d", 86400}};
+  static const std::map<std::string, std::uint64_t> kSizes = {
+      {"M", 1ULL << 20U}, {"G", 1ULL << 30U}, {"T", 1ULL << 40U}};
+  const auto colon = value.find(':');
+  const std::string age = value.substr(0, colon);
+  const auto age_digits = age.find_first_not_of("0123456789");
+  const auto number = Number<std::uint32_t>(std::string_view(age).substr(0, age_digits));
+  const auto unit = kAges.find(age_digits == std::string::npos ? "d" : age.substr(age_digits));
+  constexpr std::uint32_t kAgeMax = 36500;
+  if (!number || *number > kAgeMax || unit == kAges.end()) return std::string(kRule);
+  request.versions.age_ns = *number * unit->second * 1'000'000'000;
+  if (colon == std::string::npos) return {};
+  const std::string room = value.substr(colon + 1);
+  const auto room_digits = room.find_first_not_of("0123456789");
+  const auto amount = Number<std::uint32_t>(std::string_view(room).substr(0, room_digits));
+  if (!amount || *amount == 0 || room_digits == std::string::npos) return std::string(kRule);
+  if (room.substr(room_digits) == "%" && *amount <= 100) {
+    request.versions.percent = *amount;
+    request.versions.bytes = 0;
+    return {};
+  }
+  const auto size = kSizes.find(room.substr(room_digits));
+  if (size == kSizes.end()) return std::string(kRule);
+  request.versions.bytes = *amount * size->second;
+  return {};
+}
+
 Complaint SetImport(MountRequest& request, const std::string& value) {
   static const std::map<std::string, ImportMode> kModes = {
       {"copy", ImportMode::kCopy}, {"link", ImportMode::kLink}, {"none", ImportMode::kNone}};
@@ -106,6 +136,7 @@ const std::map<std::string, WithValue, std::less<>>& ValueOptions() {
       {"tracker", AddTracker},
       {"read_timeout", SetReadTimeout},
       {"import", SetImport},
+      {"versions", SetVersions},
       {"owner", SetOwner},
   };
   return kOptions;
@@ -316,6 +347,8 @@ std::string MountUsage() {
          "  tracker=URL        a BitTorrent tracker to find others by; may be repeated\n"
          "  lpd | nolpd        find hosts on the local network (lpd)\n"
          "  dht | nodht        find hosts by the distributed hash table (nodht)\n"
+         "  versions=AGE[:ROOM] how long earlier versions are kept, and in how much room "
+         "(30d:10%)\n"
          "  read_timeout=TIME  how long a read waits for bytes that nobody delivers (60s)\n"
          "  import=copy|link|none  what to do with files in the mount point at the first mount "
          "(copy)\n"

@@ -8,6 +8,8 @@
 #include <variant>
 #include <vector>
 
+#include "fs/version_keeper.h"
+
 namespace btfc::mount_helper {
 
 enum class ImportMode : std::uint8_t { kCopy, kLink, kNone };
@@ -29,6 +31,7 @@ struct MountRequest {
   bool numeric_owner = false;
   std::chrono::milliseconds read_timeout{60'000};
   ImportMode import = ImportMode::kCopy;
+  fs::VersionPolicy versions;
   std::vector<std::string> kernel_options;  // nosuid, noatime ... in the order given
   bool foreground = false;
   bool fake = false;  // -f of mount(8): check everything, mount nothing

@@ -11,8 +11,8 @@
 
 namespace btfc::mount_helper {
 
-// {"command": "status"} | {"command": "log", "path": "a/b"} | {"command": "import"}; any other
-// answers {"error": text}. On the control server's thread.
+// {"command": "status"} | {"command": "import"} | those of version_requests.h; any other answers
+// {"error": text}. On the control server's thread.
 nlohmann::json AnswerRequest(const nlohmann::json& asked, const MountRequest& request,
                              index::Catalogue& catalogue, const fs::Files& files,
                              const torrent::Swarm& swarm, ImportJob& import);

@@ -73,6 +73,24 @@ TEST(OptionsTest, EveryOptionArrives) {
   EXPECT_EQ(ImportMode::kLink, request.import);
 }
 
+TEST(OptionsTest, WhatIsKeptOfEarlierVersions) {
+  constexpr std::int64_t kHour = std::int64_t{3600} * 1'000'000'000;
+  const auto versions = [](const std::string& value) {
+    return Good({"/m", "-o", "versions=" + value}).versions;
+  };
+  EXPECT_EQ(30 * 24 * kHour, Good({"/m"}).versions.age_ns);
+  EXPECT_EQ(10U, Good({"/m"}).versions.percent);
+  EXPECT_EQ(0, versions("0").age_ns);
+  EXPECT_EQ(7 * 24 * kHour, versions("7").age_ns);
+  EXPECT_EQ(12 * kHour, versions("12h:5%").age_ns);
+  EXPECT_EQ(5U, versions("12h:5%").percent);
+  EXPECT_EQ(20ULL << 30U, versions("7d:20G").bytes);
+  for (const char* wrong : {"x", "7w", "7d:", "7d:0%", "7d:101%", "7d:20", "7d:20K", "99999d"}) {
+    EXPECT_NE(std::string::npos, Wrong({"/m", "-o", std::string("versions=") + wrong}).find("age"))
+        << wrong;
+  }
+}
+
 TEST(OptionsTest, MountEightsOwnerIsNotOurs) {
   EXPECT_FALSE(Good({"w", "/m", "-oowner"}).numeric_owner);
 }
