@@ -55,6 +55,19 @@ std::optional<index::ContentId> Bridge::Base(const index::ContentId& id) {
   return *previous.value();
 }
 
+std::vector<index::ContentId> Bridge::UnneededPartials() {
+  std::vector<index::ContentId> unneeded;
+  std::error_code ignored;
+  const auto folder = store_.PartialPath({}).parent_path();
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    const auto id = fs::ObjectStore::ParseObjectName(entry.path().filename().native());
+    if (!id) continue;
+    const auto users = catalogue_.Users(*id, std::nullopt);
+    if (users && users.value() == 0) unneeded.push_back(*id);
+  }
+  return unneeded;
+}
+
 Result<void> Bridge::Arrived(const index::ContentId& id) {
   BOOST_OUTCOME_TRYV(store_.Adopt(id));
   BOOST_OUTCOME_TRYV(catalogue_.SetPresent(id, true));

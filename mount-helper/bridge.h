@@ -35,6 +35,7 @@ class Bridge final : public fs::ContentSource, public torrent::ObjectPort {
   std::optional<std::filesystem::path> Find(const index::ContentId& id) override;
   std::filesystem::path PartialPath(const index::ContentId& id) override;
   std::optional<index::ContentId> Base(const index::ContentId& id) override;
+  std::vector<index::ContentId> UnneededPartials() override;
   Result<void> Arrived(const index::ContentId& id) override;
   std::optional<Lack> Missing() override;
 

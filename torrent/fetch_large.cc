@@ -263,6 +263,26 @@ void Fetcher::LeaveLarge(Item& item) {
   });
 }
 
+void Fetcher::DropUnneeded() {
+  exchange_.disk.Post([this] {
+    const auto unneeded = exchange_.objects.UnneededPartials();
+    if (unneeded.empty()) return;
+    exchange_.loop.Post([this, unneeded] {
+      std::vector<index::ContentId> drop;
+      for (const auto& id : unneeded) {
+        if (Find(id) == nullptr) drop.push_back(id);
+      }
+      // Who wants one from now on prepares its file after this.
+      exchange_.disk.Post([this, drop = std::move(drop)] {
+        for (const auto& id : drop) {
+          ::unlink(exchange_.objects.PartialPath(id).c_str());
+          ::unlink(Partial(id).note.c_str());
+        }
+      });
+    });
+  });
+}
+
 void Fetcher::TickLarge(Item& item) {
   const auto now = Clock::now();
   if (item.stage == Stage::kLayer && now - item.since > item.patience) {

@@ -59,6 +59,8 @@ class Fetcher final : public Holder::Sharing {
 
   const std::vector<index::Hash>* SharedLayer(const index::ContentId& id) const override;
 
+  // Removes partial files that nobody needs any more, and what is known of them.
+  void DropUnneeded();
   // Ten times a second.
   void Tick();
   // After the loops and the session have ended: keeps what partial files hold, and calls off reads.

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "index/content.h"
 #include "index/result.h"
@@ -29,6 +30,8 @@ class ObjectPort {
     bool operator==(const Lack&) const = default;
   };
   virtual std::optional<Lack> Missing() { return std::nullopt; }
+  // Objects that have a partial file and that no version needs any more.
+  virtual std::vector<index::ContentId> UnneededPartials() { return {}; }
   // PartialPath(id) now holds exactly the verified bytes, and the swarm has closed it.
   virtual Result<void> Arrived(const index::ContentId& id) = 0;
 };

@@ -29,6 +29,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds kTick{1000};
 constexpr milliseconds kFetcherTick{100};
 constexpr milliseconds kAddressCheck{5000};
+constexpr milliseconds kDropUnneeded{60'000};
 constexpr std::size_t kRefusedNamedMax = 1000;
 
 }  // namespace
@@ -86,6 +87,7 @@ class Swarm::Impl final : public LinkListener {
       Tick();
       TickFetcher();
       CheckAddresses();
+      DropUnneeded();
       made->set_value();
       for (auto& task : std::exchange(early_, {})) task();
     });
@@ -342,6 +344,11 @@ class Swarm::Impl final : public LinkListener {
   void TickFetcher() {
     fetcher_->Tick();
     loop_.PostAfter(kFetcherTick, [this] { TickFetcher(); });
+  }
+
+  void DropUnneeded() {
+    fetcher_->DropUnneeded();
+    loop_.PostAfter(kDropUnneeded, [this] { DropUnneeded(); });
   }
 
   void CheckAddresses() {

@@ -248,5 +248,26 @@ TEST_F(ReadTest, HashesOfSomethingElseAreNotKept) {
   EXPECT_EQ(b.objects->Bytes(id), bytes);
 }
 
+// What was fetched in part stays for the next time, and goes when no version needs it.
+TEST_F(ReadTest, PartialFilesThatNobodyNeedsGo) {
+  TestHost a(cluster_, 122);
+  TestHost b(cluster_, 123);
+  Connect(a, b);
+  const auto needed = a.objects->Put(RandomBytes(4 * kMiB, 122));
+  const auto forgotten = a.objects->Put(RandomBytes(4 * kMiB, 123));
+  for (const auto& id : {needed, forgotten}) {
+    PendingRead read(b, id, kMiB, 4096);
+    ASSERT_EQ(read.Wait(), std::error_code());
+  }
+  b.Stop();
+  ASSERT_TRUE(std::filesystem::exists(b.objects->PartialPath(forgotten)));
+  b.objects->Forget(forgotten);
+  b.Start({a.address()});
+  EXPECT_TRUE(b.WaitUntil([&](const SwarmStatus&) {
+    return !std::filesystem::exists(b.objects->PartialPath(forgotten));
+  }));
+  EXPECT_TRUE(std::filesystem::exists(b.objects->PartialPath(needed)));
+}
+
 }  // namespace
 }  // namespace btfc::torrent

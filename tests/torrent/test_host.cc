@@ -81,6 +81,16 @@ std::optional<index::ContentId> FileObjects::Base(const index::ContentId& id) {
   return found->second;
 }
 
+void FileObjects::Forget(const index::ContentId& id) {
+  const std::lock_guard lock(mutex_);
+  forgotten_.insert(id);
+}
+
+std::vector<index::ContentId> FileObjects::UnneededPartials() {
+  const std::lock_guard lock(mutex_);
+  return {forgotten_.begin(), forgotten_.end()};
+}
+
 Result<void> FileObjects::Arrived(const index::ContentId& id) {
   std::error_code error;
   std::filesystem::rename(PartialPath(id), WholePath(id), error);

@@ -34,11 +34,14 @@ class FileObjects final : public ObjectPort {
   bool Has(const index::ContentId& id) const;
   void SetBase(const index::ContentId& id, const index::ContentId& base);
   void Remove(const index::ContentId& id);
+  // No version needs it any more.
+  void Forget(const index::ContentId& id);
   std::size_t arrived() const;
 
   std::optional<std::filesystem::path> Find(const index::ContentId& id) override;
   std::filesystem::path PartialPath(const index::ContentId& id) override;
   std::optional<index::ContentId> Base(const index::ContentId& id) override;
+  std::vector<index::ContentId> UnneededPartials() override;
   Result<void> Arrived(const index::ContentId& id) override;
 
  private:
@@ -49,6 +52,7 @@ class FileObjects final : public ObjectPort {
   std::condition_variable changed_;
   std::set<index::ContentId> whole_;
   std::map<index::ContentId, index::ContentId> bases_;
+  std::set<index::ContentId> forgotten_;
   std::size_t arrived_ = 0;
 };
 
