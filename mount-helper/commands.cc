@@ -16,6 +16,7 @@
 #include "mount-helper/hints.h"
 #include "mount-helper/mounts.h"
 #include "mount-helper/options.h"
+#include "mount-helper/rebuild.h"
 #include "mount-helper/status.h"
 
 namespace btfc::mount_helper {
@@ -187,6 +188,18 @@ int JoinCommand(const std::string& key_file, const Where& where) {
   fmt::print("joined; the key is in {}. Mount with: mount.btfc {} {}{}\n", cache.string(),
              ShellWord(cache.filename().string()), mount_point,
              usual ? "" : " -o cache=" + ShellWord(cache.native()));
+  return 0;
+}
+
+int RebuildCommand(const Where& where, bool alone) {
+  std::string why;
+  const auto cache = FindCache(where, &why);
+  if (!cache) return Complain(why);
+  const auto aside = SetIndexAside(*cache, alone, &why);
+  if (!aside) return Complain(why);
+  fmt::print("the index is set aside. Mount the folder now: {}\n",
+             alone ? "what can be read of the old index is taken up"
+                   : "the index comes from the other hosts, and what only this one had is added");
   return 0;
 }
 

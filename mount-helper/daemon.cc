@@ -65,6 +65,7 @@ class Daemon {
 
   void StartLog();
   void Changed(const std::vector<index::Change>& changes);
+  void Want(const index::ContentId& id);
   void WantMissing();
   void Ready();
   void Shutdown();
@@ -185,10 +186,9 @@ bool Daemon::OpenIndex() {
   if (catalogue.error() == make_error_code(Error::kCorrupt)) {
     return Fail(
         kExitFailed,
-        fmt::format("the index {0} is damaged; nothing was changed. Move it aside and mount "
-                    "again: this host takes the index from the others (README, \"When "
-                    "something breaks\")",
-                    file));
+        fmt::format("the index {} is damaged; nothing was changed. `btfc rebuild --cache {}` and "
+                    "a new mount take it from the other hosts, with what only this one had",
+                    file, ShellWord(request_.cache.native())));
   }
   if (catalogue.error() == make_error_code(Error::kTooNew)) {
     return Fail(
@@ -291,8 +291,19 @@ void Daemon::Changed(const std::vector<index::Change>& changes) {
   mount_->Changed(changes);
   if (request_.lazy) return;
   for (const auto& change : changes) {
-    if (change.what == index::Change::What::kWanted) swarm_->Want(change.content);
+    if (change.what == index::Change::What::kWanted) Want(change.content);
   }
+}
+
+// An object whose row comes after it (a new index over an old store) need not be fetched again.
+void Daemon::Want(const index::ContentId& id) {
+  if (!store_->Has(id)) return swarm_->Want(id);
+  {
+    const std::lock_guard lock(store_->NameLock(id));
+    if (!store_->Has(id) || !catalogue_->SetPresent(id, true)) return swarm_->Want(id);
+  }
+  files_->Arrived(id);
+  swarm_->Available(id);
 }
 
 void Daemon::WantMissing() {
@@ -305,7 +316,7 @@ void Daemon::WantMissing() {
       return;
     }
     if (page.value().empty()) return;
-    for (const auto& id : page.value()) swarm_->Want(id);
+    for (const auto& id : page.value()) Want(id);
     after = page.value().back();
   }
 }

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "fs/import_source.h"
+#include "mount-helper/rebuild.h"
 #include "mount-helper/status.h"
 
 namespace btfc::mount_helper {
@@ -64,6 +65,11 @@ ImportJob::~ImportJob() {
 
 void ImportJob::Start(std::function<void(const std::string&)> say, std::function<void()> ready) {
   std::error_code error;
+  if (RebuildPending(request_.cache)) {
+    ready();
+    Launch([this] { TakeUp(); });
+    return;
+  }
   if (!std::filesystem::exists(PendingFile(request_.cache), error)) {
     ready();
     Launch([this] { LookForNews(); });
@@ -100,6 +106,30 @@ Result<void> ImportJob::Again() {
   }
   Launch([this] { ImportNew([](const std::string&) {}); });
   return Ok();
+}
+
+// After `btfc rebuild`. What lies below the mount was dealt with before the index was damaged.
+void ImportJob::TakeUp() {
+  Describe("rebuild: waiting for another host, which has the index");
+  if (!RebuildAlone(request_.cache)) WaitForIndex();
+  if (Cancelled()) return;
+  Describe("rebuild: taking up what only this host had");
+  const auto rescued = TakeUpRebuild(
+      request_.cache, catalogue_, store_, Options(), [this] { return Cancelled(); }, changed_);
+  if (!rescued) {
+    const auto text = fmt::format("rebuild stopped: {} (it goes on at the next mount)",
+                                  rescued.error().message());
+    Describe(text);
+    if (!Cancelled()) spdlog::error("{}", text);
+    return;
+  }
+  const auto& [files, lost] = rescued.value();
+  auto text = fmt::format("rebuild done: {} files that only this host had", files);
+  if (lost > 0) text += fmt::format(", {} more could not be read (the log names them)", lost);
+  Describe(text);
+  spdlog::info("{}", text);
+  std::error_code error;
+  std::filesystem::remove(PendingFile(request_.cache), error);
 }
 
 // What was put below the mount while nothing was mounted is never taken in unasked.
@@ -153,6 +183,19 @@ bool ImportJob::Cancelled() {
   return cancelled_;
 }
 
+// However long it takes: until then nobody knows what only this host had.
+void ImportJob::WaitForIndex() {
+  std::unique_lock lock(mutex_);
+  while (!cancelled_) {
+    lock.unlock();
+    const auto peers = swarm_.Status().peers;
+    const bool synced = std::ranges::any_of(peers, [](const auto& peer) { return peer.in_sync; });
+    lock.lock();
+    if (synced) return;
+    cancel_.wait_for(lock, kLook, [this] { return cancelled_; });
+  }
+}
+
 // The swarm tells nobody when a peer comes, so this looks.
 void ImportJob::WaitForPeers() {
   const auto start = std::chrono::steady_clock::now();
@@ -199,6 +242,12 @@ void ImportJob::ImportNew(const std::function<void(const std::string&)>& say) {
   say("import " + text);
 }
 
+fs::ImportOptions ImportJob::Options() const {
+  fs::ImportOptions options;
+  options.owner = request_.numeric_owner ? fs::OwnerPolicy::kNumeric : fs::OwnerPolicy::kMap;
+  return options;
+}
+
 Result<fs::ImportProgress> ImportJob::Import(ImportRecord& record, const ImportRecord::News& news,
                                              const std::function<void(const std::string&)>& say) {
   auto last = std::chrono::steady_clock::time_point();
@@ -210,10 +259,9 @@ Result<fs::ImportProgress> ImportJob::Import(ImportRecord& record, const ImportR
     last = now;
     say("importing: " + text);
   };
-  fs::ImportOptions options;
+  fs::ImportOptions options = Options();
   options.mode =
       request_.import == ImportMode::kLink ? fs::ImportMode::kLink : fs::ImportMode::kCopy;
-  options.owner = request_.numeric_owner ? fs::OwnerPolicy::kNumeric : fs::OwnerPolicy::kMap;
   options.leave_out = [&](const std::string& path) { return !news.on_the_way.contains(path); };
   options.taken = [&](const std::string& path, const struct stat& stat) {
     record.Add(ImportRecord::How::kTaken, path, stat);

@@ -49,6 +49,9 @@ class ImportJob {
  private:
   void Launch(std::function<void()> work);
   void LookForNews();
+  void TakeUp();
+  void WaitForIndex();
+  fs::ImportOptions Options() const;
   void LeaveAll();
   void ImportNew(const std::function<void(const std::string&)>& say);
   Result<fs::ImportProgress> Import(ImportRecord& record, const ImportRecord::News& news,

@@ -146,7 +146,7 @@ TEST_F(ProgramsTest, TheCliExplainsItself) {
   const auto wrong = run("frobnicate");
   EXPECT_EQ(1, wrong.code);
   EXPECT_NE(std::string::npos, wrong.output.find("'frobnicate'")) << wrong.output;
-  EXPECT_NE(std::string::npos, wrong.output.find("status, peers, key")) << wrong.output;
+  EXPECT_NE(std::string::npos, wrong.output.find("status, peers, key, log")) << wrong.output;
   EXPECT_EQ(1, std::count(wrong.output.begin(), wrong.output.end(), '\n')) << wrong.output;
 }
 

@@ -1,0 +1,37 @@
+// What can still be read of a database that Catalogue::Open refuses.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "index/catalogue.h"
+
+namespace btfc::index {
+
+// A file or symlink that had a name, as far as it could be read.
+struct SalvagedFile {
+  std::string path;  // below the root, "a/b"; begins with kLostFolder if its folders are unknown
+  Ino ino = 0;       // in that database
+  Kind kind = Kind::kFile;
+  std::uint32_t mode = 0600;
+  std::string target;        // kSymlink
+  ContentId id;              // kFile
+  std::string inline_bytes;  // kFile, up to kInlineMax
+  std::int64_t mtime_ns = 0;
+  // The row that brought the content: a host whose summary covers it has, or had, this version.
+  // Nothing: no other host can have it.
+  std::optional<Dot> dot;
+};
+
+inline constexpr char kLostFolder[] = "found again";
+
+// Reads past what is damaged, changes nothing but the database's own side files, and never fails
+// on a damaged row. A file whose bytes were never committed has an empty content. Error::kCorrupt
+// if nothing at all can be read.
+Result<void> Salvage(const std::filesystem::path& database,
+                     const std::function<void(const SalvagedFile&)>& visit);
+
+}  // namespace btfc::index
