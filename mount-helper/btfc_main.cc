@@ -32,7 +32,9 @@ struct Call {
   Where where;
   std::string file;
   std::string time;
+  std::string to = "btfc-invitation.key";
   bool alone = false;
+  bool read_only = false;
   int code = 0;
 };
 
@@ -91,6 +93,12 @@ void AddOrders(CLI::App& app, Call& call) {
       ->required();
   AddWhere(remove, &call.where, false);
   remove->callback([&] { call.code = RemoveCommand(call.file, call.where); });
+
+  auto* invite = app.add_subcommand("invite", "a key for one more host, which may only read");
+  AddWhere(invite, &call.where, false);
+  invite->add_flag("--read-only", call.read_only, "it may write nothing");
+  invite->add_option("--to", call.to, "the file to write (btfc-invitation.key)");
+  invite->callback([&] { call.code = InviteCommand(call.to, call.read_only, call.where); });
 
   auto* take_in = app.add_subcommand("import", "take in what is new below the mount");
   AddWhere(take_in, &call.where, false);

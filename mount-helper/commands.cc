@@ -164,6 +164,11 @@ int KeyCommand(const Where& where) {
     fmt::print("{}\n", json{{"file", file.string()}, {"cluster", id}}.dump(2));
   } else {
     const auto [spec, mount_point] = ClusterAt(where, *cache);
+    if (key.value().invited) {
+      fmt::print("{}\n  cluster {}\nAn invitation for this host alone, which may only read.\n",
+                 file.string(), id.substr(0, 16));
+      return 0;
+    }
     fmt::print("{}\n  cluster {}\nWhoever has this file is a member. To add a host:\n{}\n",
                file.string(), id.substr(0, 16),
                HowToAddAHost(file, spec, mount_point, HomeFolder()));
@@ -188,6 +193,30 @@ int JoinCommand(const std::string& key_file, const Where& where) {
   fmt::print("joined; the key is in {}. Mount with: mount.btfc {} {}{}\n", cache.string(),
              ShellWord(cache.filename().string()), mount_point,
              usual ? "" : " -o cache=" + ShellWord(cache.native()));
+  return 0;
+}
+
+int InviteCommand(const std::string& to, bool read_only, const Where& where) {
+  if (!read_only) {
+    return Complain(
+        "a host that may write needs the cluster's key itself: see `btfc key`; for one "
+        "that may only read: `btfc invite --read-only`");
+  }
+  std::string why;
+  const auto cache = FindCache(where, &why);
+  if (!cache) return Complain(why);
+  const auto key = torrent::ReadClusterKey(*cache / "cluster.key", &why);
+  if (!key) return Complain(why);
+  const auto invitation = torrent::InviteReadOnly(key.value());
+  if (!invitation) {
+    return Complain(key.value().invited ? "this host may only read, and cannot invite others"
+                                        : invitation.error().message());
+  }
+  const auto written = torrent::WriteClusterKey(invitation.value(), to);
+  if (!written) return Complain(fmt::format("{}: {}", to, written.error().message()));
+  const auto [spec, mount_point] = ClusterAt(where, *cache);
+  fmt::print("{} is for one host, which may read everything and write nothing. There:\n{}\n", to,
+             HowToAddAHost(to, spec, mount_point, HomeFolder()));
   return 0;
 }
 

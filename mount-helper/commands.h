@@ -26,6 +26,8 @@ int RestoreCommand(const std::string& file, const std::string& time, const Where
 int UndeleteCommand(const std::string& path, const std::string& time, const Where& where);
 int RemoveCommand(const std::string& host, const Where& where);
 int ImportCommand(const Where& where);
+// Writes an invitation for a host that may only read to the file `to`.
+int InviteCommand(const std::string& to, bool read_only, const Where& where);
 int RebuildCommand(const Where& where, bool alone);
 
 // "2026-11-22 18:30", "2026-11-22", "2h" (ago). Of a time that is given to the second, the end of

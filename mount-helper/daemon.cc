@@ -70,7 +70,7 @@ class Daemon {
   void Ready();
   void Shutdown();
 
-  const MountRequest& request_;
+  MountRequest request_;  // read_only also if the key is an invitation to read
   Reporter& reporter_;
   ExitCode code_ = kExitOk;
   fs::Fd below_;  // the folder that the mount covers
@@ -163,6 +163,7 @@ bool Daemon::TakeCache() {
   auto membership = LoadMembership(request_.cache, request_.key, request_.spec, &why);
   if (!membership) return Fail(kExitFailed, why.empty() ? membership.error().message() : why);
   membership_ = std::move(membership.value());
+  request_.read_only = request_.read_only || membership_.cluster.invited.has_value();
   return true;
 }
 

@@ -65,6 +65,10 @@ ImportJob::~ImportJob() {
 
 void ImportJob::Start(std::function<void(const std::string&)> say, std::function<void()> ready) {
   std::error_code error;
+  if (request_.read_only) {  // what it took in would be seen here alone
+    ready();
+    return;
+  }
   if (RebuildPending(request_.cache)) {
     ready();
     Launch([this] { TakeUp(); });
@@ -100,6 +104,7 @@ void ImportJob::Start(std::function<void(const std::string&)> say, std::function
 }
 
 Result<void> ImportJob::Again() {
+  if (request_.read_only) return Errno(EROFS);
   {
     const std::lock_guard lock(mutex_);
     if (running_ || cancelled_) return Errno(EBUSY);

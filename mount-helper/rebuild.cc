@@ -45,7 +45,8 @@ Result<void> MoveAll(const sfs::path& cache, bool alone) {
   }
   if (error && error != std::errc::no_such_file_or_directory) return error;
   // The database last: while it is there a mount refuses, and this can be called again.
-  for (const auto* name : {"index.db-shm", "index.db-wal", "index.db"}) {
+  for (const auto* name :
+       {"index.db.ops", "index.db-reserve", "index.db-shm", "index.db-wal", "index.db"}) {
     BOOST_OUTCOME_TRYV(Move(cache / name, Aside(cache) / name));
   }
   if (alone) {

@@ -22,6 +22,7 @@ using ExtensionPtr = std::unique_ptr<X509_EXTENSION, OpenSslFree<X509_EXTENSION_
 constexpr char kNotBefore[] = "19700101000000Z";
 constexpr char kNotAfter[] = "99991231235959Z";
 
+constexpr char kReadOnlyUnit[] = "read-only";
 constexpr int kSerialBits = 127;
 constexpr std::size_t kCommonNameMax = 64;  // ub-common-name
 
@@ -52,6 +53,12 @@ bool SetName(X509_NAME* name, const std::string& common_name) {
   return X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
                                     reinterpret_cast<const unsigned char*>(common_name.data()),
                                     static_cast<int>(common_name.size()), -1, 0) == 1;
+}
+
+bool MarkReadOnly(X509* certificate) {
+  return X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "OU", MBSTRING_ASC,
+                                    reinterpret_cast<const unsigned char*>(kReadOnlyUnit), -1, -1,
+                                    0) == 1;
 }
 
 bool SetRandomSerial(X509* certificate) {
@@ -94,13 +101,14 @@ CertificatePtr MakeAuthority(EVP_PKEY* key, std::string_view name) {
   return certificate;
 }
 
-CertificatePtr MakeNodeCertificate(EVP_PKEY* key, EVP_PKEY* authority_key, X509* authority) {
+CertificatePtr MakeNodeCertificate(EVP_PKEY* key, EVP_PKEY* authority_key, X509* authority,
+                                   bool read_only) {
   CertificatePtr certificate(X509_new());
   X509* const cert = certificate.get();
   if (cert == nullptr || !SetBasics(cert, key) ||
       // libtorrent checks that a peer's certificate names the torrent, or all torrents. In a
       // subject alternative name it would read it, too, but leaks memory at each handshake.
-      !SetName(X509_get_subject_name(cert), "*") ||
+      !SetName(X509_get_subject_name(cert), "*") || (read_only && !MarkReadOnly(cert)) ||
       X509_set_issuer_name(cert, X509_get_subject_name(authority)) != 1 ||
       !AddExtension(cert, authority, NID_basic_constraints, "critical,CA:FALSE") ||
       !AddExtension(cert, authority, NID_key_usage, "critical,digitalSignature") ||
@@ -143,6 +151,25 @@ CertificatePtr CertificateFromPem(std::string_view pem) {
   return certificate;
 }
 
+CertificatePtr SecondCertificateFromPem(std::string_view pem) {
+  const BioPtr bio = ReadBio(pem);
+  if (!bio) return nullptr;
+  const CertificatePtr first(PEM_read_bio_X509(bio.get(), nullptr, NoPassword, nullptr));
+  CertificatePtr second(first ? PEM_read_bio_X509(bio.get(), nullptr, NoPassword, nullptr)
+                              : nullptr);
+  ERR_clear_error();
+  return second;
+}
+
+bool IsReadOnly(X509* certificate) {
+  X509_NAME* const name = X509_get_subject_name(certificate);
+  const int at = X509_NAME_get_index_by_NID(name, NID_organizationalUnitName, -1);
+  if (at < 0) return false;
+  const ASN1_STRING* unit = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at));
+  return std::string_view(reinterpret_cast<const char*>(ASN1_STRING_get0_data(unit)),
+                          static_cast<std::size_t>(ASN1_STRING_length(unit))) == kReadOnlyUnit;
+}
+
 bool IsP256(EVP_PKEY* key) {
   std::array<char, 32> group{};
   std::size_t size = 0;
@@ -171,6 +198,11 @@ bool IsSignedBy(X509* certificate, EVP_PKEY* authority_key) {
   return is_signed;
 }
 
+bool IsSignedBy(X509* certificate, X509* authority) {
+  EVP_PKEY* const key = X509_get0_pubkey(authority);
+  return key != nullptr && IsSignedBy(certificate, key);
+}
+
 std::optional<Sha256> DigestOf(X509* certificate) {
   Sha256 digest{};
   unsigned size = 0;
@@ -195,6 +227,11 @@ std::optional<Sha256> PeerKeyDigest(const SSL* ssl) {
   if (!certificate) return std::nullopt;
   EVP_PKEY* const key = X509_get0_pubkey(certificate.get());
   return key != nullptr ? KeyDigestOf(key) : std::nullopt;
+}
+
+bool PeerIsReadOnly(const SSL* ssl) {
+  const CertificatePtr certificate(SSL_get1_peer_certificate(ssl));
+  return certificate && IsReadOnly(certificate.get());
 }
 
 }  // namespace btfc::torrent

@@ -97,6 +97,7 @@ class GossipPeer final : public lt::peer_plugin, public std::enable_shared_from_
     link_->ip = peer_.remote().address().to_string();
     link_->address = EndpointOf(peer_);
     link_->node_key = *node_key;
+    if (auto* const stream = StreamOf(peer_)) link_->read_only = PeerIsReadOnly(stream->handle());
     link_->heard = Link::Clock::now().time_since_epoch().count();
     listener_.OnLinkUp(link_);
     return true;

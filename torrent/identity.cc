@@ -85,7 +85,25 @@ Result<ClusterKey> MakeClusterKey(const std::string& cluster_name) {
 }
 
 Result<void> WriteClusterKey(const ClusterKey& key, const std::filesystem::path& file) {
-  return WritePrivateFile(file, key.ca_key_pem + key.ca_cert_pem, IfExists::kRefuse);
+  const auto text = key.invited ? key.invited->key_pem + key.invited->cert_pem + key.ca_cert_pem
+                                : key.ca_key_pem + key.ca_cert_pem;
+  return WritePrivateFile(file, text, IfExists::kRefuse);
+}
+
+Result<ClusterKey> InviteReadOnly(const ClusterKey& key) {
+  const KeyPtr ca_key = KeyFromPem(key.ca_key_pem);
+  const CertificatePtr ca = CertificateFromPem(key.ca_cert_pem);
+  if (!ca_key || !ca) return Errno(EPERM);
+  const KeyPtr own = MakeKey();
+  const CertificatePtr certificate =
+      own ? MakeNodeCertificate(own.get(), ca_key.get(), ca.get(), /*read_only=*/true) : nullptr;
+  if (!certificate) return Errno(EIO);
+  ClusterKey invitation;
+  BTFC_TRY(node, IdentityOf(own.get(), certificate.get()));
+  invitation.ca_cert_pem = key.ca_cert_pem;
+  invitation.cluster_id = key.cluster_id;
+  invitation.invited = std::move(node);
+  return invitation;
 }
 
 Result<ClusterKey> ReadClusterKey(const std::filesystem::path& file, std::string* why) {
@@ -96,6 +114,22 @@ Result<ClusterKey> ReadClusterKey(const std::filesystem::path& file, std::string
   if (!key) return Refuse<ClusterKey>(key.error(), why, file.string() + ": " + reason);
   return key;
 }
+
+namespace {
+
+// A file with the host's own key and certificate before the cluster's certificate.
+Result<ClusterKey> ParseInvitation(EVP_PKEY* key, X509* certificate, X509* ca) {
+  ClusterKey cluster;
+  const auto digest = DigestOf(ca);
+  cluster.ca_cert_pem = ToPem(ca);
+  BTFC_TRY(node, IdentityOf(key, certificate));
+  if (!digest || cluster.ca_cert_pem.empty()) return Errno(ENOMEM);
+  cluster.cluster_id = *digest;
+  cluster.invited = std::move(node);
+  return cluster;
+}
+
+}  // namespace
 
 Result<ClusterKey> ParseClusterKey(std::string_view pem, std::string* why) {
   const auto corrupt = [why](const char* text) {
@@ -110,6 +144,13 @@ Result<ClusterKey> ParseClusterKey(std::string_view pem, std::string* why) {
   if (!certificate) return corrupt("it holds no readable certificate");
   if (!BelongTogether(certificate.get(), key.get())) {
     return corrupt("its key and its certificate do not belong together");
+  }
+  const CertificatePtr second = SecondCertificateFromPem(pem);
+  if (second && IsReadOnly(certificate.get()) && IsAuthority(second.get()) &&
+      IsSignedBy(certificate.get(), second.get())) {
+    auto invitation = ParseInvitation(key.get(), certificate.get(), second.get());
+    if (!invitation) return corrupt("OpenSSL cannot write it");
+    return invitation;
   }
   if (!IsAuthority(certificate.get())) {
     return corrupt("its certificate is not a cluster's; is it a node.key?");
@@ -127,6 +168,7 @@ Result<ClusterKey> ParseClusterKey(std::string_view pem, std::string* why) {
 
 Result<NodeIdentity> LoadOrMakeNode(const std::filesystem::path& folder, const ClusterKey& key,
                                     std::string* why) {
+  if (key.invited) return *key.invited;
   const std::filesystem::path file = folder / "node.key";
   const auto pem = ReadSmallFile(file, kKeyFileMax, /*only_owner=*/true);
   if (!pem && pem.error() != Errno(ENOENT)) {

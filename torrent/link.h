@@ -34,9 +34,10 @@ class Link {
   // Constant once the link is up.
   std::uint64_t number = 0;  // never used twice in a session
   bool outgoing = false;
-  std::string ip;       // of the other end
-  std::string address;  // ip:port of this connection, for people
-  Sha256 node_key{};    // of the certificate that the other end showed
+  std::string ip;          // of the other end
+  std::string address;     // ip:port of this connection, for people
+  Sha256 node_key{};       // of the certificate that the other end showed
+  bool read_only = false;  // as that certificate says
 
   std::atomic<std::uint64_t> sent_bytes = 0;
   std::atomic<std::uint64_t> received_bytes = 0;

@@ -157,7 +157,7 @@ void Members::TakeHello(Connection& connection, std::string_view payload) {
   peer->device = *device;
   peer->name = SafeName(hello->host());
   peer->port = static_cast<std::uint16_t>(hello->port());
-  peer->read_only = hello->read_only();
+  peer->read_only = hello->read_only() || link->read_only;
   peer->clock_offset_ns = hello->clock_ns() - WallClock();
   connection.peer = std::move(peer);
   Settle(connection);

@@ -127,6 +127,40 @@ TEST(FaultsTest, AHostWithAnotherClustersKeyGetsNothing) {
   EXPECT_EQ(0U, lab[0].Status()["peers"].size());
 }
 
+TEST(FaultsTest, AnInvitedHostReadsEverythingAndWritesNothing) {
+  BTFC_NEEDS_LAB();
+  Lab lab(2);
+  ASSERT_TRUE(lab[0].Start());
+  WriteFile(lab[0] / "small", "for readers");
+  WriteFile(lab[0] / "large", RandomBytes(3 << 20, 9));
+  const auto key = lab[1].cache() / "cluster.key";
+  const auto invited = Shell(std::string(BTFC_PROGRAM) + " invite --read-only --to " +
+                             key.native() + " --cache " + lab[0].cache().native());
+  ASSERT_EQ(0, invited.code) << invited.output;
+  ASSERT_TRUE(lab[1].Start());
+  ASSERT_TRUE(Eventually([&] { return lab[1].Connected(); }));
+  EXPECT_TRUE(Eventually([&] { return ReadFile(lab[1] / "small") == "for readers"; }));
+  EXPECT_TRUE(Eventually([&] { return ReadFile(lab[1] / "large") == RandomBytes(3 << 20, 9); }));
+  EXPECT_EQ(-1, open((lab[1] / "new").c_str(), O_WRONLY | O_CREAT, 0644));
+  EXPECT_EQ(EROFS, errno);
+  EXPECT_EQ(1, Shell(std::string(BTFC_PROGRAM) + " invite --read-only --to " +
+                     (lab[1].folder() / "more").native() + " --cache " + lab[1].cache().native())
+                   .code);
+  // A third host gets a content from the invited one.
+  WriteFile(lab[0] / "later", RandomBytes(2 << 20, 10));
+  ASSERT_TRUE(Eventually([&] {
+    return lab[1].Status()["missing_objects"] == 0 &&
+           ReadFile(lab[1] / "later") == RandomBytes(2 << 20, 10);
+  }));
+  auto& third = lab.Add();
+  lab.ShareKey(third);
+  ASSERT_TRUE(third.Start("lazy"));
+  ASSERT_TRUE(Eventually([&] { return third.Connected(2); }));
+  ASSERT_TRUE(Eventually([&] { return access((third / "later").c_str(), F_OK) == 0; }));
+  ASSERT_EQ(0, lab[0].Stop());
+  EXPECT_EQ(RandomBytes(2 << 20, 10), ReadFile(third / "later"));
+}
+
 TEST(FaultsTest, RawBytesAtThePortHarmNothing) {
   BTFC_NEEDS_LAB();
   Lab lab(2);

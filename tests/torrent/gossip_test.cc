@@ -164,6 +164,19 @@ TEST_F(GossipTest, ReadOnlyHostSendsNoRows) {
   EXPECT_EQ(a.replica.count(), 2U);
 }
 
+// Its certificate says so, whatever the host itself says.
+TEST_F(GossipTest, AnInvitedHostThatWritesIsRefused) {
+  const auto invitation = InviteReadOnly(cluster_);
+  ASSERT_TRUE(invitation);
+  TestHost a(cluster_, 33);
+  TestHost b(invitation.value(), 34);
+  b.replica.Write("refused");
+  a.Start();
+  b.Start({a.address()});
+  EXPECT_TRUE(a.WaitUntil([](const SwarmStatus& status) { return status.bad_messages > 0; }));
+  EXPECT_EQ(a.replica.count(), 0U);
+}
+
 TEST_F(GossipTest, RestartedHostIsFoundAgain) {
   TestHost a(cluster_, 33);
   TestHost b(cluster_, 34);

@@ -135,6 +135,43 @@ TEST_F(IdentityTest, FilesThatAreNoClusterKey) {
   }
 }
 
+TEST_F(IdentityTest, AnInvitationHoldsNoClusterKey) {
+  const auto key = MakeClusterKey("home");
+  ASSERT_TRUE(key);
+  const auto invitation = InviteReadOnly(key.value());
+  ASSERT_TRUE(invitation);
+  ASSERT_TRUE(WriteClusterKey(invitation.value(), File("invitation")));
+  const auto text = ReadFile(File("invitation"));
+  EXPECT_EQ(std::string::npos, text.find(key.value().ca_key_pem));
+  const auto read = ReadClusterKey(File("invitation"), &why_);
+  ASSERT_TRUE(read) << why_;
+  EXPECT_EQ(key.value().cluster_id, read.value().cluster_id);
+  EXPECT_EQ(key.value().ca_cert_pem, read.value().ca_cert_pem);
+  EXPECT_TRUE(read.value().ca_key_pem.empty());
+  ASSERT_TRUE(read.value().invited);
+  const auto node = LoadOrMakeNode(dir_.path(), read.value(), &why_);
+  ASSERT_TRUE(node) << why_;
+  EXPECT_EQ(invitation.value().invited->node_key, node.value().node_key);
+  EXPECT_FALSE(std::filesystem::exists(File("node.key")));
+  EXPECT_EQ(Errno(EPERM), InviteReadOnly(read.value()).error());
+}
+
+TEST_F(IdentityTest, AnInvitationOfAnotherClusterOrAPlainNodeIsNoKey) {
+  const auto key = MakeClusterKey("home");
+  const auto other = MakeClusterKey("home");
+  ASSERT_TRUE(key && other);
+  auto invitation = InviteReadOnly(key.value());
+  ASSERT_TRUE(invitation);
+  invitation.value().ca_cert_pem = other.value().ca_cert_pem;
+  ASSERT_TRUE(WriteClusterKey(invitation.value(), File("mixed")));
+  EXPECT_FALSE(ReadClusterKey(File("mixed"), &why_));
+  // An ordinary member's own key beside the certificate: it would be no read-only host.
+  const auto node = LoadOrMakeNode(dir_.path(), key.value(), &why_);
+  ASSERT_TRUE(node);
+  WriteFile(File("plain"), node.value().key_pem + node.value().cert_pem + key.value().ca_cert_pem);
+  EXPECT_FALSE(ReadClusterKey(File("plain"), &why_));
+}
+
 TEST_F(IdentityTest, NodeIsMadeOnceAndKept) {
   const auto key = MakeClusterKey("home").value();
   const auto made = LoadOrMakeNode(dir_.path(), key, &why_);
