@@ -314,6 +314,10 @@ void Files::Impl::CommitFailed(const State& state, std::error_code why, Later& l
     spdlog::error("cannot commit inode {}, and perhaps others: {}; trying again", state->ino,
                   why.message());
   }
+  if (state->orphan) {  // its last name went meanwhile: nobody waits for this version
+    Settle(state, later);
+    return RunParked(state, later);
+  }
   const auto delay = kRetryCommit * (1U << std::min(state->commit_tries++, kRetryDoublings));
   state->phase = Phase::kSettling;
   state->lease_waits = true;

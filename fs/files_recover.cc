@@ -256,7 +256,10 @@ Result<void> Files::Impl::RecoverUnnoted(index::Ino ino) {
     ::unlink(path.c_str());
     return catalogue_.Forget(ino);
   }
-  if (HoldsVersion(ino, path)) {
+  // The object's own file, taken for a write that never came, may be all there is of it.
+  const auto& content = node.value().content;
+  const bool only_copy = content.state == index::Content::State::kObject && !store_.Has(content.id);
+  if (HoldsVersion(ino, path) && !only_copy) {
     ::unlink(path.c_str());
     return Ok();
   }

@@ -214,8 +214,14 @@ void Files::Impl::Convert(const State& state, const std::shared_ptr<Conversion>&
     if (!plan->keep) converted = TakeObject(*state, *plan);
     if (converted && plan->keep) converted = ExchangeObject(*state, *plan);
   }
-  auto file =
-      converted ? OpenFile(store_.WorkPath(state->ino), O_RDONLY) : Result<Fd>(converted.error());
+  // The object's own file is open already: opening it again could fail.
+  const bool taken = converted && plan->take && !plan->keep;
+  Result<Fd> file = Errno(EBADF);
+  if (!converted) {
+    file = converted.error();
+  } else if (!taken) {
+    file = OpenFile(store_.WorkPath(state->ino), O_RDONLY);
+  }
   Later later;
   const std::lock_guard lock(state->mutex);
   state->busy = false;
@@ -225,7 +231,7 @@ void Files::Impl::Convert(const State& state, const std::shared_ptr<Conversion>&
       if (store_.Has(id)) source_.Available(id);
     });
   }
-  if (!file) {
+  if (!file && !taken) {
     catalogue_.AbandonWrite(state->ino).has_value();
     if (plan->object) {
       state->file.reset();
@@ -234,7 +240,7 @@ void Files::Impl::Convert(const State& state, const std::shared_ptr<Conversion>&
     FailParkedWrites(state, file.error(), later);
     return RunParked(state, later);
   }
-  state->file = std::make_shared<const Fd>(std::move(file.value()));
+  if (!taken) state->file = std::make_shared<const Fd>(std::move(file.value()));
   state->work_name = true;
   plan->object.reset();
   if (const auto entered = EnterWriting(*state, id); !entered) {
@@ -286,11 +292,12 @@ Result<void> Files::Impl::TakeObject(const FileState& state, Conversion& plan) {
     catalogue_.SetPresent(id, true).has_value();
     return taken.error();
   }
-  // Under this lock, or another inode could still open the file that is written to now.
+  // Under this lock, or another inode could still open the file that is written to now. Nothing may
+  // fail from here on: the file has lost its name. Without its time it is hashed once more.
+  const auto file = plan.object->fd();
   plan.object.reset();
-  const auto fd = OpenFile(store_.WorkPath(state.ino), O_RDONLY);
-  if (!fd) return fd.error();
-  return SetMtime(fd.value().get(), plan.mtime_ns);
+  SetMtime(file->get(), plan.mtime_ns).has_value();
+  return Ok();
 }
 
 // The object's own file becomes the working file, and a copy the object.

@@ -179,8 +179,13 @@ Result<void> ObjectStore::Take(const index::ContentId& id, const std::filesystem
   const auto from = ObjectPath(id);
   // rename(2) leaves two names of one file both alone, so the object's name goes separately.
   if (::rename(from.c_str(), working.c_str()) != 0) return LastError();
-  if (::unlink(from.c_str()) != 0 && errno != ENOENT) return LastError();
-  return ChangeMode(working, kWorkMode);
+  int failure = 0;
+  if (::unlink(from.c_str()) != 0 && errno != ENOENT) failure = errno;
+  if (failure == 0 && ::chmod(working.c_str(), kWorkMode) != 0) failure = errno;
+  if (failure == 0) return Ok();
+  // The object's only file never stays without the object's name.
+  if (::rename(working.c_str(), from.c_str()) == 0) ::unlink(working.c_str());
+  return Errno(failure);
 }
 
 Result<void> ObjectStore::Exchange(const std::filesystem::path& copy, const index::ContentId& id) {
