@@ -137,9 +137,9 @@ TEST_F(ProgramsTest, TheCliExplainsItself) {
   EXPECT_EQ(1, run("status /tmp").code);
   EXPECT_EQ(1,
             run("join " + (host().cache() / "cluster.key").native() + " " + Point().native()).code);
-  EXPECT_EQ("btfc: " + (Point() / "nonexist").native() + ": No such file or directory\n",
+  EXPECT_EQ("btfc: " + (Point() / "nonexist").native() + ": nothing is kept of it\n",
             run("log " + (Point() / "nonexist").native()).output);
-  EXPECT_EQ("btfc: a/nonexist: No such file or directory\n",
+  EXPECT_EQ("btfc: a/nonexist: nothing is kept of it\n",
             Shell("mkdir " + (Point() / "a").native() + "; cd " + Point().native() +
                   "; " BTFC_PROGRAM " log a/nonexist")
                 .output);
