@@ -65,7 +65,7 @@ TEST_P(MountFull, WritersGetEnospcAndGoOnWhenThereIsRoom) {
   // The kernel tells of the last close a moment after close(2) returned.
   EXPECT_TRUE(Eventually([&] {
     struct statvfs figures {};
-    return ::statvfs(mounted.root().c_str(), &figures) == 0 &&
+    return ::statvfs(folder.path().c_str(), &figures) == 0 &&
            figures.f_bavail * figures.f_frsize > 4U << 20U;
   }));
   WriteWhole(mounted / "after", std::string(1 << 20, 'a'));
