@@ -76,7 +76,9 @@ struct FileState {
   WriteBase base;                            // kWriting, kSettling, kHashing
   std::int64_t dirty_since_ns = 0;           // wall clock; 0: since a crash
   bool times_set = false;                    // SetTimes came while it was dirty
-  unsigned lease_tries = 0;                  // kSettling
+  // While a commit is under way: the ctime to show, whatever the commit does to the file.
+  std::optional<std::int64_t> frozen_ctime_ns;
+  unsigned lease_tries = 0;  // kSettling
   unsigned commit_tries = 0;
   bool watched = false;      // the alarm tells when a writer has closed it
   bool lease_waits = false;  // until a mapping goes; nobody knows when
@@ -99,6 +101,9 @@ struct FileState {
   bool Dirty() const {
     return phase == Phase::kWriting || phase == Phase::kSettling || phase == Phase::kHashing;
   }
+  // The ctime that stat shows of the working file; 0: the catalogue's, as nothing has happened to
+  // the file since it was made of the version's bytes, which moved its own.
+  std::int64_t Ctime_ns(const struct stat& now) const;
   // The open file that holds the bytes, if any.
   std::shared_ptr<const Fd> ReadableFile() const {
     if (file) return file;

@@ -327,7 +327,11 @@ Result<std::size_t> Files::CopyRange(Handle in, std::uint64_t in_offset, Handle 
 void Files::Cancel(Ticket ticket) { impl_->Cancel(ticket); }
 std::uint64_t Files::Commits() const { return impl_->Commits(); }
 std::optional<LiveStat> Files::Stat(index::Ino ino) { return impl_->Stat(ino); }
+std::optional<std::uint64_t> Files::BlocksOf(const index::Content& content) const {
+  return impl_->BlocksOf(content);
+}
 std::optional<LiveStat> Files::StatOfOpen(Handle handle) { return impl_->StatOfOpen(handle); }
+bool Files::Busy(index::Ino ino) { return impl_->Busy(ino); }
 Result<bool> Files::SetTimes(index::Ino ino, std::optional<std::int64_t> atime_ns,
                              std::optional<std::int64_t> mtime_ns) {
   return impl_->SetTimes(ino, atime_ns, mtime_ns);

@@ -115,12 +115,17 @@ class Files {
   std::uint64_t Commits() const;
   // Nothing if the catalogue's figures are the right ones.
   std::optional<LiveStat> Stat(index::Ino ino);
+  // What a committed content takes of the disk, in blocks of 512 bytes: fewer than its size says if
+  // it has holes. Nothing if it is in the index, or not here.
+  std::optional<std::uint64_t> BlocksOf(const index::Content& content) const;
   // Of the content that this handle has, which a newer one may have superseded.
   std::optional<LiveStat> StatOfOpen(Handle handle);
   // utimensat. True: done on the working file, and the next version gets the time. False: nothing
-  // is being written here, Catalogue::SetAttributes is to be called.
+  // is being written here, Catalogue::SetAttributes is to be called. Waits while Busy.
   Result<bool> SetTimes(index::Ino ino, std::optional<std::int64_t> atime_ns,
                         std::optional<std::int64_t> mtime_ns);
+  // True while SetTimes would have to wait for a copy or a commit of this file.
+  bool Busy(index::Ino ino);
   // The last name went away by an operation of this host: never commit it.
   void Unlinked(index::Ino ino);
   // The kernel forgot the inode, which has no name left.

@@ -75,6 +75,7 @@ void Files::Impl::TryLease(const State& state, Later& later) {
   const auto size = static_cast<std::uint64_t>(st.value().st_size);
   if (size <= index::kInlineMax || Unchanged(*state, st.value())) {
     state->busy = true;
+    state->frozen_ctime_ns = state->Ctime_ns(st.value());
     // On this thread: a small file is elsewhere before another thread woke up.
     later.Add([this, state] { CommitSmall(state); });
     return;
@@ -143,6 +144,7 @@ void Files::Impl::CommitSmall(const State& state) {
   const auto read = [&]() -> Result<bool> {
     BOOST_OUTCOME_TRYA(before, StatOf(file->get()));
     version.mtime_ns = ToNs(before.st_mtim);
+    version.ctime_ns = state->Ctime_ns(before);
     if (Unchanged(*state, before)) {
       version.id = *state->base.content;
       return false;
@@ -158,6 +160,7 @@ void Files::Impl::CommitSmall(const State& state) {
     Later later;
     const std::lock_guard lock(state->mutex);
     state->busy = false;
+    state->frozen_ctime_ns.reset();
     return CommitFailed(state, changed.error(), later);
   }
   Publish(state, std::move(version), changed.value());
@@ -190,6 +193,8 @@ void Files::Impl::HashAndCommit(const State& state, std::uint64_t epoch) {
     version.id = hashed.value().id;
     const auto now = StatOf(file->get());  // SetTimes may have come since the last look
     version.mtime_ns = ToNs((now ? now : after).value().st_mtim);
+    state->frozen_ctime_ns = state->Ctime_ns((now ? now : after).value());
+    version.ctime_ns = *state->frozen_ctime_ns;
   }
   const bool changed = Differs(*state, version.id);
   if (changed) source_.Hashed(version.id, hashed.value().pieces);
@@ -208,7 +213,7 @@ void Files::Impl::Publish(const State& state, index::NewVersion version, bool ch
         BOOST_OUTCOME_TRYA(use, ReturnObject(*state, version.id));
         own = std::move(use);
       }
-      return catalogue_.AbandonWrite(state->ino);
+      return Abandon(*state, version);
     }
     if (!small) {
       BOOST_OUTCOME_TRYA(use, PublishObject(*state, version));
@@ -222,6 +227,7 @@ void Files::Impl::Publish(const State& state, index::NewVersion version, bool ch
   Later later;
   const std::lock_guard lock(state->mutex);
   state->busy = false;
+  state->frozen_ctime_ns.reset();
   if (!published && published.error() == Errno(ESTALE)) {
     state->orphan = true;
     state->idle.notify_all();
@@ -230,6 +236,15 @@ void Files::Impl::Publish(const State& state, index::NewVersion version, bool ch
   }
   if (!published) return CommitFailed(state, published.error(), later);
   Committed(state, version, std::move(own), changed, later);
+}
+
+// The version's bytes are what they were. Its times move all the same if somebody wrote them again,
+// as make(1) and its like must see; what a crash left says nothing of when.
+Result<void> Files::Impl::Abandon(const FileState& state, const index::NewVersion& version) {
+  const bool known = state.base.noted.st_ino != 0;
+  const bool same = version.mtime_ns == state.mtime_ns && (version.ctime_ns == 0 || !known);
+  if (same) return catalogue_.AbandonWrite(state.ino);
+  return catalogue_.CommitTimes(state.ino, version.mtime_ns, version.ctime_ns);
 }
 
 // The object is there before the row that needs it. A use of it, if its file is the working file.

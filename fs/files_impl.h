@@ -76,7 +76,9 @@ class Files::Impl {
   void Cancel(Ticket ticket) { pending_.Cancel(ticket, Errno(EINTR)); }
   std::uint64_t Commits() const { return commits_; }
   std::optional<LiveStat> Stat(index::Ino ino);
+  std::optional<std::uint64_t> BlocksOf(const index::Content& content) const;
   std::optional<LiveStat> StatOfOpen(Handle handle);
+  bool Busy(index::Ino ino);
   Result<bool> SetTimes(index::Ino ino, std::optional<std::int64_t> atime_ns,
                         std::optional<std::int64_t> mtime_ns);
   void Unlinked(index::Ino ino);
@@ -173,6 +175,7 @@ class Files::Impl {
   void CommitSmall(const State& state);
   void HashAndCommit(const State& state, std::uint64_t epoch);
   void Publish(const State& state, index::NewVersion version, bool changed);
+  Result<void> Abandon(const FileState& state, const index::NewVersion& version);
   Result<std::unique_ptr<ObjectUse>> PublishObject(FileState& state,
                                                    const index::NewVersion& version);
   Result<std::unique_ptr<ObjectUse>> ReturnObject(FileState& state, const index::ContentId& id);

@@ -158,6 +158,13 @@ Result<std::size_t> Files::Impl::CopyRange(Handle in, std::uint64_t in_offset, H
   return part.size();
 }
 
+std::int64_t FileState::Ctime_ns(const struct stat& now) const {
+  if (frozen_ctime_ns) return *frozen_ctime_ns;
+  const bool untouched = base.content && ToNs(base.noted.st_mtim) == mtime_ns &&
+                         ToNs(now.st_ctim) == ToNs(base.noted.st_ctim);
+  return untouched ? 0 : ToNs(now.st_ctim);
+}
+
 std::optional<LiveStat> Files::Impl::Stat(index::Ino ino) {
   const auto [state, lock] = FindLockedState(ino);
   if (!state || !state->file) return std::nullopt;
@@ -166,7 +173,14 @@ std::optional<LiveStat> Files::Impl::Stat(index::Ino ino) {
   if (!st) return std::nullopt;
   return LiveStat{static_cast<std::uint64_t>(st.value().st_size),
                   static_cast<std::uint64_t>(st.value().st_blocks), ToNs(st.value().st_mtim),
-                  ToNs(st.value().st_ctim)};
+                  state->Ctime_ns(st.value())};
+}
+
+std::optional<std::uint64_t> Files::Impl::BlocksOf(const index::Content& content) const {
+  if (content.state != index::Content::State::kObject || !content.present) return std::nullopt;
+  struct stat st {};
+  if (::stat(store_.ObjectPath(content.id).c_str(), &st) != 0) return std::nullopt;
+  return static_cast<std::uint64_t>(st.st_blocks);
 }
 
 std::optional<LiveStat> Files::Impl::StatOfOpen(Handle handle) {
@@ -184,13 +198,22 @@ std::optional<LiveStat> Files::Impl::StatOfOpen(Handle handle) {
   return live;
 }
 
+bool Files::Impl::Busy(index::Ino ino) {
+  const auto [state, lock] = FindLockedState(ino);
+  return state && state->busy;
+}
+
 Result<bool> Files::Impl::SetTimes(index::Ino ino, std::optional<std::int64_t> atime_ns,
                                    std::optional<std::int64_t> mtime_ns) {
   auto [state, lock] = FindLockedState(ino);
   if (!state) return false;
   // A commit that has begun has read the time: this change comes after it.
   state->idle.wait(lock, [&s = *state] { return !s.busy; });
-  if (state->dropped || !state->file || (!state->Dirty() && !state->orphan)) return false;
+  if (state->dropped || !state->file || (!state->Dirty() && !state->orphan)) {
+    // A working file to come begins with it.
+    if (mtime_ns) state->mtime_ns = *mtime_ns;
+    return false;
+  }
   BOOST_OUTCOME_TRYA(before, StatOf(state->file->get()));
   const timespec keep{0, UTIME_OMIT};
   const timespec times[2] = {atime_ns ? TimespecOf(*atime_ns) : keep,

@@ -140,6 +140,10 @@ Result<Files::Impl::Step> Files::Impl::ReuseWorkFile(FileState& state, bool trun
   if (!state.orphan) {
     BOOST_OUTCOME_TRYV(catalogue_.BeginWrite(state.ino, false));
   }
+  BOOST_OUTCOME_TRYA(st, StatOf(state.file->get()));
+  if (!state.orphan && ToNs(st.st_mtim) != state.mtime_ns) {  // somebody has set it meanwhile
+    BOOST_OUTCOME_TRYV(SetMtime(state.file->get(), state.mtime_ns));
+  }
   BOOST_OUTCOME_TRYV(EnterWriting(state, state.content));
   if (truncate) {
     BOOST_OUTCOME_TRYV(TruncateWorkFile(state));

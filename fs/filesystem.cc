@@ -66,7 +66,13 @@ struct stat Filesystem::StatOf(const Seen& seen, NodeId node) {
     const auto handle = open_files_.AnyOf(node);
     live = handle ? files_.StatOfOpen(*handle) : std::nullopt;
   }
-  return MakeStat(seen.inode, live, node, owners_.ToLocal(seen.inode.owner));
+  auto stat = MakeStat(seen.inode, live, node, owners_.ToLocal(seen.inode.owner));
+  if (!live && seen.inode.kind == index::Kind::kFile) {
+    if (const auto blocks = files_.BlocksOf(seen.inode.content)) {
+      stat.st_blocks = static_cast<blkcnt_t>(*blocks);
+    }
+  }
+  return stat;
 }
 
 fuse_entry_param Filesystem::EntryOf(const Seen& seen, NodeId node) {
@@ -169,6 +175,7 @@ void Filesystem::Changed(const std::vector<index::Change>& changes) {
         NoticeContent(change.ino, &notices);
         break;
       case index::Change::What::kWanted:
+      case index::Change::What::kUnwanted:
         break;
     }
   }

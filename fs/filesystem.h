@@ -125,9 +125,9 @@ class Filesystem {
                           index::AttributeChange* change);
   Result<void> ApplyMode(index::Ino ino, mode_t mode, index::AttributeChange* change);
   // Takes set-user-id, set-group-id and file capabilities away, as a write does.
-  Result<void> StripPrivileges(index::Ino ino);
+  Result<void> StripPrivileges(const Request& request, index::Ino ino);
   Result<void> StripCapabilities(index::Ino ino);
-  Result<void> StripForWrite(NodeId node, bool set_id_too);
+  Result<void> StripForWrite(const Request& request, NodeId node, bool set_id_too);
   Result<void> SetAcl(index::Ino ino, bool access, std::string_view value, bool kill_set_group_id);
   static void ReplyXattr(Request request, std::string_view value, std::size_t size);
   Result<std::string> XattrValue(index::Ino ino, std::string_view name);

@@ -17,6 +17,9 @@ constexpr std::uint32_t kKillSetId = 1U << 11U;
 
 constexpr char kCapabilities[] = "security.capability";
 
+constexpr int kTimes =
+    FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW;
+
 constexpr int kHandled = FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID |
                          FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME |
                          FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW;
@@ -48,6 +51,13 @@ void Filesystem::SetAttributes(Request request, NodeId node, const struct stat* 
   const auto* raw = InitShim::CurrentArgument<fuse_setattr_in>();
   const bool strip = (to_set & kHandled) == 0 || (raw != nullptr && (raw->valid & kKillSetId) != 0);
   if ((to_set & FUSE_SET_ATTR_SIZE) == 0) {
+    if ((to_set & kTimes) != 0 && files_.Busy(*ino)) {
+      // A large file may be copied for a writer just now: no worker waits for that.
+      auto parked = std::make_shared<Request>(std::move(request));
+      return aside_.Run([this, parked, node, ino = *ino, wish = *wish, to_set, strip] {
+        ApplyAttributes(std::move(*parked), node, ino, wish, to_set, strip);
+      });
+    }
     return ApplyAttributes(std::move(request), node, *ino, *wish, to_set, strip);
   }
   // Whoever has the old content open for writing has it under its new node too, so this is
@@ -82,7 +92,7 @@ void Filesystem::ApplyAttributes(Request request, NodeId node, index::Ino ino,
   if (!inode) return request.Error(inode.error());
   index::AttributeChange change;
   Result<void> applied = Ok();
-  if (strip) applied = StripPrivileges(ino);
+  if (strip) applied = StripPrivileges(request, ino);
   if (applied && (to_set & FUSE_SET_ATTR_MODE) != 0)
     applied = ApplyMode(ino, wish.st_mode, &change);
   if ((to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) != 0) {
@@ -142,11 +152,17 @@ Result<void> Filesystem::ApplyTimes(index::Ino ino, index::Kind kind, const stru
   return Ok();
 }
 
-Result<void> Filesystem::StripPrivileges(index::Ino ino) {
+// Set-group-id without the right to execute (once mandatory locking) goes as well, unless the
+// caller, whom the kernel found to be no CAP_FSETID, belongs to the group.
+Result<void> Filesystem::StripPrivileges(const Request& request, index::Ino ino) {
   BTFC_TRY(inode, catalogue_.Get(ino));
   if (inode.kind == index::Kind::kFolder) return Ok();
   std::uint32_t mode = inode.mode & ~static_cast<std::uint32_t>(S_ISUID);
-  if ((mode & S_IXGRP) != 0) mode &= ~static_cast<std::uint32_t>(S_ISGID);
+  const bool set_group_id = (mode & S_ISGID) != 0;
+  if (set_group_id &&
+      ((mode & S_IXGRP) != 0 || !request.InGroup(owners_.ToLocal(inode.owner).gid))) {
+    mode &= ~static_cast<std::uint32_t>(S_ISGID);
+  }
   if (mode != inode.mode) {
     index::AttributeChange change;
     change.mode = mode;
@@ -161,14 +177,16 @@ Result<void> Filesystem::StripCapabilities(index::Ino ino) {
 }
 
 // Called for every write: asks the catalogue only after something changed.
-Result<void> Filesystem::StripForWrite(NodeId node, bool set_id_too) {
+Result<void> Filesystem::StripForWrite(const Request& request, NodeId node, bool set_id_too) {
   using Without = OpenFiles::Without;
   const Without what = set_id_too ? Without::kCapabilitiesAndSetId : Without::kCapabilities;
   const std::uint64_t epoch = privilege_epoch_;
   if (open_files_.Known(node, what, epoch)) return Ok();
   const index::Ino ino = nodes_.InoOf(node);
   if (set_id_too) {
-    BOOST_OUTCOME_TRYV(StripPrivileges(ino));
+    BOOST_OUTCOME_TRYV(StripPrivileges(request, ino));
+    BTFC_TRY(left, catalogue_.Get(ino));
+    if ((left.mode & S_ISGID) != 0) return Ok();  // another writer may be of another group
   } else {
     BOOST_OUTCOME_TRYV(StripCapabilities(ino));
   }

@@ -138,7 +138,7 @@ void Filesystem::Open(Request request, NodeId node, const fuse_file_info* info) 
   if ((info->flags & O_TRUNC) != 0) {
     const auto* raw = InitShim::CurrentArgument<fuse_open_in>();
     if (raw != nullptr && (raw->open_flags & FUSE_OPEN_KILL_SUIDGID) != 0) {
-      const auto stripped = StripPrivileges(*ino);
+      const auto stripped = StripPrivileges(request, *ino);
       if (!stripped) return request.Error(stripped.error());
     }
   }
@@ -181,7 +181,7 @@ void Filesystem::Read(Request request, NodeId node, std::size_t size, off_t offs
 
 void Filesystem::Write(Request request, NodeId node, const char* bytes, std::size_t size,
                        off_t offset, const fuse_file_info* info) {
-  const auto stripped = StripForWrite(node, KillsSetId());
+  const auto stripped = StripForWrite(request, node, KillsSetId());
   if (!stripped) return request.Error(stripped.error());
   const auto written =
       files_.Write(info->fh, static_cast<std::uint64_t>(offset), std::string_view(bytes, size));
@@ -238,7 +238,7 @@ void Filesystem::CopyRange(Request request, NodeId in, off_t in_offset,
                            const fuse_file_info* out_info, std::size_t length, int flags) {
   if (flags != 0) return request.Error(EINVAL);
   if (VersionTree::Owns(in)) return request.Error(EXDEV);  // the kernel then reads and writes
-  const auto stripped = StripForWrite(out, request.uid() != 0);
+  const auto stripped = StripForWrite(request, out, request.uid() != 0);
   if (!stripped) return request.Error(stripped.error());
   auto parked = std::make_shared<Request>(std::move(request));
   aside_.Run([=, this, from = in_info->fh, to = out_info->fh] {

@@ -2,6 +2,7 @@
 #include <linux/fuse.h>
 #include <sys/xattr.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -22,8 +23,13 @@ constexpr std::string_view kCacheFolder = "user.btfc.cache";
 // Of fuse_setxattr_in::setxattr_flags.
 constexpr std::uint32_t kKillSetGroupId = 1;
 
+constexpr std::string_view kFamilies[] = {"user.", "security.", kTrusted};
+
 bool Supported(std::string_view name) {
-  return name.starts_with("user.") || name.starts_with("security.") || name.starts_with(kTrusted);
+  return std::ranges::any_of(kFamilies, [&](auto family) { return name.starts_with(family); });
+}
+bool IsFamily(std::string_view name) {
+  return std::ranges::find(kFamilies, name) != std::end(kFamilies);
 }
 
 // SETXATTR as the kernel sent it. What libfuse hands on is right only if libfuse itself asked for
@@ -60,6 +66,7 @@ void Filesystem::SetXattr(Request request, NodeId node, const char* name, const 
   }
   const auto& [key, bytes, extra_flags] = parsed;
   if (bytes.size() > XATTR_SIZE_MAX) return request.Error(E2BIG);
+  if (IsFamily(key)) return request.Error(EINVAL);  // no name behind the dot
   Result<void> set = Ok();
   if (key == kAccess || key == kDefault) {
     set = SetAcl(*ino, key == kAccess, bytes, (extra_flags & kKillSetGroupId) != 0);

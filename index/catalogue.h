@@ -118,6 +118,9 @@ struct NewVersion {
   ContentId id;
   std::string inline_bytes;  // exactly id.size bytes if id.size <= kInlineMax, else empty
   std::int64_t mtime_ns = 0;
+  // What this host's users saw as ctime before, 0: the time of the commit. Other hosts show the
+  // time of the commit.
+  std::int64_t ctime_ns = 0;
 };
 
 // A file whose bytes may differ from its last version.
@@ -164,6 +167,7 @@ struct Change {
     kAttributes,  // of ino
     kContent,     // of ino
     kWanted,      // content: a current version's object that is not here
+    kUnwanted,    // content: was wanted, never came, and no current version has it any more
   };
   What what = What::kEntry;
   Ino parent = 0;
@@ -263,6 +267,9 @@ class Catalogue : public Replica {
   Result<Node> Commit(Ino ino, const NewVersion& version, bool still_open);
   // The file turned out unchanged: takes the note back.
   Result<void> AbandonWrite(Ino ino);
+  // The bytes turned out to be the version's, but were written again, or somebody set the time
+  // meanwhile: takes the note back and sets these times.
+  Result<void> CommitTimes(Ino ino, std::int64_t mtime_ns, std::int64_t ctime_ns);
   Result<std::vector<DirtyFile>> DirtyFiles();
   // All transactions that ended before this call have reached the disk when it returns (fsync).
   Result<void> Sync();

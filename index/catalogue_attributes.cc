@@ -52,6 +52,8 @@ void WriteRegister(Session& session, Ino ino, std::string_view name,
   session.Merge(std::move(row));
 }
 
+}  // namespace
+
 // A time that somebody sets counts from then on, so it has to be later than what it overrides.
 void WriteMtime(Session& session, Ino ino, std::int64_t mtime_ns) {
   std::vector<Stamp> replaced = session.VersionStamps(ino);
@@ -70,8 +72,6 @@ void WriteMtime(Session& session, Ino ino, std::int64_t mtime_ns) {
   session.Merge(std::move(row));
 }
 
-}  // namespace
-
 Result<Node> Catalogue::SetAttributes(Ino ino, const AttributeChange& change) {
   return impl_->Write(
       Record(Operation::kSetAttributes, ino, change), [&](Session& session) -> Result<Node> {
@@ -84,8 +84,9 @@ Result<Node> Catalogue::SetAttributes(Ino ino, const AttributeChange& change) {
         }
         if (change.mtime_ns) WriteMtime(session, ino, *change.mtime_ns);
         if (change.atime_ns) {
-          auto update = session.tables().db().Prepare("UPDATE inode SET atime = ? WHERE ino = ?");
-          update << *change.atime_ns << ino;
+          auto update = session.tables().db().Prepare(
+              "UPDATE inode SET atime = ?, ctime = max(ctime, ?) WHERE ino = ?");
+          update << *change.atime_ns << session.Now().time_ns << ino;
           update.Run();
         }
         return NodeOf(session, ino);

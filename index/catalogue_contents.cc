@@ -1,4 +1,6 @@
 // Local operations on contents: the note that a file is being written, and its versions.
+#include <algorithm>
+
 #include "index/catalogue_impl.h"
 #include "index/merkle.h"
 #include "index/operations.h"
@@ -38,6 +40,18 @@ void DropNote(Session& session, Ino ino) {
   auto drop = session.tables().db().Prepare("DELETE FROM dirty WHERE ino = ?");
   drop << ino;
   drop.Run();
+}
+
+std::int64_t CtimeOf(Session& session, Ino ino) {
+  auto find = session.tables().db().Prepare("SELECT ctime FROM inode WHERE ino = ?");
+  find << ino;
+  return find.Step() ? find.Int(0) : 0;
+}
+
+void SetCtime(Session& session, Ino ino, std::int64_t ctime_ns) {
+  auto update = session.tables().db().Prepare("UPDATE inode SET ctime = ?2 WHERE ino = ?1");
+  update << ino << ctime_ns;
+  update.Run();
 }
 
 Result<void> CheckVersion(const NewVersion& version) {
@@ -109,13 +123,26 @@ Result<Node> Catalogue::Commit(Ino ino, const NewVersion& version, bool still_op
     }
     row.stamp = session.Now(replaced);
     row.dot = row.commit = session.NextDot();
+    const std::int64_t shown_ns = CtimeOf(session, ino);
     session.Merge(std::move(row));
+    if (version.ctime_ns != 0) SetCtime(session, ino, std::max(shown_ns, version.ctime_ns));
     if (!still_open) {
       DropNote(session, ino);
     } else if (inode.pending) {
       PutNote(session, ino, false);
     }
     return NodeOf(session, ino);
+  });
+}
+
+Result<void> Catalogue::CommitTimes(Ino ino, std::int64_t mtime_ns, std::int64_t ctime_ns) {
+  return impl_->Write([&](Session& session) -> Result<void> {
+    BOOST_OUTCOME_TRYV(NodeOf(session, ino));
+    const std::int64_t shown_ns = CtimeOf(session, ino);
+    WriteMtime(session, ino, mtime_ns);
+    SetCtime(session, ino, std::max(shown_ns, ctime_ns));
+    DropNote(session, ino);
+    return Ok();
   });
 }
 

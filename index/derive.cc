@@ -311,6 +311,9 @@ void Session::RefreshObjects() {
     if (needed && !present && !was_needed) {
       changes_.push_back({.what = Change::What::kWanted, .content = id});
     }
+    if (was_needed && !needed && !present) {
+      changes_.push_back({.what = Change::What::kUnwanted, .content = id});
+    }
   }
 }
 

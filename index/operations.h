@@ -20,6 +20,8 @@ Result<Ino> FolderFor(Session& session, Ino folder);
 Result<Link> ShownLink(Session& session, const Slot& spot);
 bool IsShown(Session& session, const Slot& spot);
 Result<Node> NodeOf(Session& session, Ino ino);
+// The mtime that somebody set, from now on.
+void WriteMtime(Session& session, Ino ino, std::int64_t mtime_ns);
 Removed RemovedOf(Session& session, Ino ino);
 // A dot for a row of this inode, none while it waits for its first content.
 Dot DotFor(Session& session, const InodeBrief& inode);

@@ -21,7 +21,8 @@ Encoder& Encoder::operator<<(const AttributeChange& change) {
 }
 
 Encoder& Encoder::operator<<(const NewVersion& version) {
-  return *this << version.id.root << version.id.size << version.inline_bytes << version.mtime_ns;
+  return *this << version.id.root << version.id.size << version.inline_bytes << version.mtime_ns
+               << version.ctime_ns;
 }
 
 Encoder& operator<<(Encoder& encoder, const Circumstances& circumstances) {
@@ -70,7 +71,8 @@ Decoder& Decoder::operator>>(AttributeChange& change) {
 }
 
 Decoder& Decoder::operator>>(NewVersion& version) {
-  return *this >> version.id.root >> version.id.size >> version.inline_bytes >> version.mtime_ns;
+  return *this >> version.id.root >> version.id.size >> version.inline_bytes >> version.mtime_ns >>
+         version.ctime_ns;
 }
 
 Decoder& operator>>(Decoder& decoder, Circumstances& circumstances) {

@@ -18,6 +18,9 @@ Result<std::unique_ptr<WalKeeper>> WalKeeper::Start(const std::filesystem::path&
                                                     WriteGate& write_gate,
                                                     std::function<void()> end_group) {
   BOOST_OUTCOME_TRYA(connection, Database::Open(database, Database::Mode::kReadWrite));
+  // A connection that has read nothing does not know that there is a log: it would take every
+  // checkpoint for done, and the log would grow for ever.
+  connection->Number("SELECT count(*) FROM sqlite_master");
   const std::string log = database.string() + "-wal";
   const int fd = open(log.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return Errno(errno);

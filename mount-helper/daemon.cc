@@ -293,6 +293,8 @@ void Daemon::Changed(const std::vector<index::Change>& changes) {
   if (request_.lazy) return;
   for (const auto& change : changes) {
     if (change.what == index::Change::What::kWanted) Want(change.content);
+    // Superseded before it came: its holders have changed it and cannot deliver it any more.
+    if (change.what == index::Change::What::kUnwanted) swarm_->Unwant(change.content);
   }
 }
 

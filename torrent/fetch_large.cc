@@ -128,6 +128,7 @@ void Fetcher::Prepared(const index::ContentId& id, Result<std::vector<bool>> hav
   }
   if (!have) return Retry(*item, have.error());
   item->have = std::move(have).value();
+  item->given = item->have;
   item->checked.clear();
   const auto there =
       static_cast<std::uint64_t>(std::count(item->have.begin(), item->have.end(), true));

@@ -25,6 +25,17 @@ constexpr milliseconds kSlowTick{1000};
 
 bool IsSmall(const index::ContentId& id) { return id.size <= kSmallMax; }
 
+// Only what came over the wire is looked at: a new version of a large file costs what changed.
+void PunchFetched(const std::filesystem::path& file, const index::ContentId& id,
+                  const std::vector<bool>& given) {
+  if (given.empty()) return PunchZeros(file, 0, id.size);
+  const std::uint64_t length = index::PieceLength(id.size);
+  for (std::uint64_t piece = 0; piece < given.size(); ++piece) {
+    if (given[piece]) continue;
+    PunchZeros(file, piece * length, std::min((piece + 1) * length, id.size));
+  }
+}
+
 }  // namespace
 
 Fetcher::Fetcher(FetcherOptions options, Exchange& exchange)
@@ -332,12 +343,13 @@ void Fetcher::Retry(Item& item, std::error_code error) {
 void Fetcher::Store(Item& item) {
   SetStage(item, Stage::kStoring);
   const index::ContentId id = item.id;
-  exchange_.disk.Post([this, id] {
+  exchange_.disk.Post([this, id, given = item.given] {
     const auto store = [&]() -> Result<void> {
       struct stat status {};
       const auto file = exchange_.objects.PartialPath(id);
       if (::stat(file.c_str(), &status) != 0) return Errno(errno);
       if (static_cast<std::uint64_t>(status.st_size) != id.size) return Error::kCorrupt;
+      PunchFetched(file, id, given);
       return exchange_.objects.Arrived(id);
     };
     const auto stored = store();

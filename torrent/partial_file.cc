@@ -8,7 +8,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "torrent/content_info.h"
@@ -19,6 +21,12 @@ namespace {
 
 constexpr std::size_t kNoteMax = std::size_t{16} * 1024 * 1024;  // bytes
 constexpr std::uint64_t kCopyChunk = 8 * 1024 * 1024;            // bytes
+
+// Blocks of filesystems, and the shortest run of zeros that is worth a hole: shorter ones would
+// only scatter the file.
+constexpr std::uint64_t kPunchBlock = 4096;           // bytes
+constexpr std::uint64_t kPunchMin = 4 * kPunchBlock;  // bytes
+constexpr std::uint64_t kPunchPeek = 32;              // bytes
 
 class Descriptor {
  public:
@@ -99,20 +107,56 @@ Result<std::vector<bool>> HashAll(int fd, const index::ContentId& id,
   return have;
 }
 
+// Holes stay holes: without shared extents copy_file_range writes them as zeros.
 Result<void> CopyInto(int to, int from, std::uint64_t size,
                       const std::function<bool()>& cancelled) {
   if (::ioctl(to, FICLONE, from) == 0) return Ok();
+  const auto end = static_cast<loff_t>(size);
   loff_t in = 0;
-  loff_t out = 0;
-  while (static_cast<std::uint64_t>(in) < size) {
-    if (cancelled()) return Error::kCancelled;
-    const auto want = std::min<std::uint64_t>(kCopyChunk, size - static_cast<std::uint64_t>(in));
-    const ssize_t n = ::copy_file_range(from, &in, to, &out, want, 0);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return Errno(errno);
-    if (n == 0) break;
+  while (in < end) {
+    const off_t data = ::lseek(from, in, SEEK_DATA);
+    if (data < 0 && errno == ENXIO) break;
+    if (data >= 0) in = data;
+    const off_t hole = data < 0 ? end : ::lseek(from, in, SEEK_HOLE);
+    const loff_t until = hole < 0 ? end : std::min<loff_t>(hole, end);
+    loff_t out = in;
+    while (in < until) {
+      if (cancelled()) return Error::kCancelled;
+      const auto want = std::min<std::uint64_t>(kCopyChunk, static_cast<std::uint64_t>(until - in));
+      const ssize_t n = ::copy_file_range(from, &in, to, &out, want, 0);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return Errno(errno);
+      if (n == 0) return Ok();  // it is shorter than its name says
+    }
   }
   return Ok();
+}
+
+bool Punch(int fd, std::uint64_t offset, std::uint64_t size) {
+  return ::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                     static_cast<off_t>(size)) == 0;
+}
+
+// Pieces that are all zeros are known by their hashes: nobody has to send them. The file has its
+// full length; where `empty`, nothing was ever written to it.
+void TakeZeroPieces(int fd, const index::ContentId& id, const std::vector<index::Hash>& layer,
+                    bool empty, std::vector<bool>& have) {
+  const std::uint64_t length = index::PieceLength(id.size);
+  const auto hash_of_zeros = [&id](std::uint64_t size) {
+    return HashPiece(std::string(size, '\0'), id.size);
+  };
+  const index::Hash zeros = hash_of_zeros(std::min(length, id.size));
+  for (std::uint64_t piece = 0; piece < have.size(); ++piece) {
+    if (have[piece]) continue;
+    const std::uint64_t size = std::min(length, id.size - piece * length);
+    const bool zero = PieceHash(id, layer, piece) == (size == length ? zeros : hash_of_zeros(size));
+    if (zero) have[piece] = empty || Punch(fd, piece * length, size);
+  }
+}
+
+bool IsZero(std::string_view bytes) {
+  return bytes.empty() ||
+         (bytes[0] == 0 && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
 Result<std::vector<bool>> TakeFromBase(int fd, const index::ContentId& id,
@@ -164,7 +208,32 @@ Result<std::vector<bool>> PreparePartial(const PartialFile& partial, const index
     have = std::move(common);
   }
   if (::ftruncate(fd.get(), static_cast<off_t>(id.size)) != 0) return Errno(errno);
+  TakeZeroPieces(fd.get(), id, layer, fresh && !base, have);
   return have;
+}
+
+void PunchZeros(const std::filesystem::path& file, std::uint64_t begin, std::uint64_t end) {
+  const Descriptor fd(::open(file.c_str(), O_RDWR | O_CLOEXEC));
+  if (fd.get() < 0) return;
+  std::string block;
+  std::uint64_t run = begin;  // where the zeros that end at `at` begin
+  const auto end_run = [&](std::uint64_t at) {
+    if (at - run >= kPunchMin) Punch(fd.get(), run, at - run);
+  };
+  for (std::uint64_t at = begin; at < end; at += kPunchBlock) {
+    const std::uint64_t size = std::min(kPunchBlock, end - at);
+    // Most blocks say in their first bytes that they are none.
+    block.resize(std::min<std::uint64_t>(size, kPunchPeek));
+    bool zero = ReadAt(fd.get(), at, block) == block.size() && IsZero(block);
+    if (zero) {
+      block.resize(size);
+      zero = ReadAt(fd.get(), at, block) == size && IsZero(block);
+    }
+    if (zero) continue;
+    end_run(at);
+    run = at + size;
+  }
+  end_run(end);
 }
 
 void NotePartial(const PartialFile& partial, const index::ContentId& id,

@@ -26,13 +26,17 @@ struct BaseObject {
 };
 
 // Makes the file ready to be fetched into, with the object's length, and answers which of its
-// pieces are there: those that an earlier fetch left, or what it has in common with `base`. The
+// pieces are there: those that an earlier fetch left, what it has in common with `base`, and the
+// ones that are all zeros by their hashes, which become holes. The
 // note of an orderly stop is believed as long as the machine was not started anew since; otherwise
 // every piece is hashed. ENOSPC and the like; Error::kCancelled.
 Result<std::vector<bool>> PreparePartial(const PartialFile& partial, const index::ContentId& id,
                                          const std::vector<index::Hash>& layer,
                                          const std::optional<BaseObject>& base,
                                          const std::function<bool()>& cancelled);
+// Long runs of zeros in [begin, end) become holes, which a sparse file's bytes cannot tell. Where
+// that fails the file only takes more room.
+void PunchZeros(const std::filesystem::path& file, std::uint64_t begin, std::uint64_t end);
 // Nobody writes to the file any more.
 void NotePartial(const PartialFile& partial, const index::ContentId& id,
                  const std::vector<bool>& have);

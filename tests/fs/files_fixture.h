@@ -39,12 +39,15 @@ inline constexpr std::chrono::seconds kPatience{30};
 
 using test::TempDir;
 
-// Asks until it is so, or patience ends.
+// Asks until it is so, or patience ends; of what nobody tells when it has come about.
 inline bool Eventually(const std::function<bool()>& so) {
+  std::mutex mutex;
+  std::condition_variable never;
+  std::unique_lock lock(mutex);
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
   while (!so()) {
     if (std::chrono::steady_clock::now() > deadline) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    never.wait_for(lock, std::chrono::milliseconds(1));
   }
   return true;
 }

@@ -133,8 +133,16 @@ const Case kStrangerCases[] = {
        s.Note("unlink own", ::unlink("sticky/mine"));
        s.Put("wide", "written by a stranger");
        s.Stat("wide");
-       s.Put("setid", "y");
-       s.Stat("setid");
+       for (const char* name : {"setid", "setid-no-exec"}) {
+         const int fd = s.Open(name, O_RDWR);
+         s.Note("write", ::write(fd, "y", 1));
+         s.Stat(name);
+         s.Close(fd);
+       }
+       s.Note("truncate", ::truncate("setid-cut", 0));
+       s.Stat("setid-cut");
+       s.Put("setid-put", "y");
+       s.Stat("setid-put");
        s.Stat("f");
      }},
 };
@@ -149,6 +157,10 @@ void Prepare(const std::filesystem::path& folder) {
   ::chmod(path("wide").c_str(), 0666);
   WriteWhole(folder / "setid", "x");
   ::chmod(path("setid").c_str(), 06777);
+  for (const char* name : {"setid-no-exec", "setid-cut", "setid-put"}) {
+    WriteWhole(folder / name, "x");
+    ::chmod(path(name).c_str(), 06767);
+  }
   ::mkdir(path("sticky").c_str(), 0755);
   ::chmod(path("sticky").c_str(), 01777);
   WriteWhole(folder / "sticky" / "theirs", "t");
@@ -184,7 +196,7 @@ TEST_P(MountAccess, AclsAsUser) { Compare(kAclCases, kUser); }
 TEST_P(MountAccess, InSomebodyElsesFolder) { Compare(kStrangerCases, kUser, Prepare); }
 TEST_P(MountAccess, GrantedByAcl) { Compare(kGrantedCases, kUser, Prepare); }
 
-INSTANTIATE_TEST_SUITE_P(Mode, MountAccess, testing::Bool(), ModeName);
+INSTANTIATE_TEST_SUITE_P(Mode, MountAccess, kEveryWay, WayName);
 
 }  // namespace
 }  // namespace btfc::fs::test

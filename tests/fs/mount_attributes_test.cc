@@ -156,6 +156,7 @@ const Case kAttributeCases[] = {
        s.Note("folder", ::setxattr("d", "user.d", "d", 1, 0));
        s.Note("symlink", ::lsetxattr("l", "user.l", "l", 1, 0));
        s.Note("no prefix", ::setxattr("f", "one", "1", 1, 0));
+       s.Note("no name", ::setxattr("f", "user.", "1", 1, 0));
        s.Note("bad flags", ::setxattr("f", "user.one", "1", 1, 77));
        s.Note("long name", ::setxattr("f", ("user." + std::string(250, 'x')).c_str(), "1", 1, 0));
        s.Note("longer", ::setxattr("f", ("user." + std::string(251, 'x')).c_str(), "1", 1, 0));
@@ -228,7 +229,7 @@ using MountAttributes = NativeTwin;
 TEST_P(MountAttributes, AsRoot) { Compare(kAttributeCases, 0); }
 TEST_P(MountAttributes, AsUser) { Compare(kAttributeCases, kUser); }
 
-INSTANTIATE_TEST_SUITE_P(Mode, MountAttributes, testing::Bool(), ModeName);
+INSTANTIATE_TEST_SUITE_P(Mode, MountAttributes, kEveryWay, WayName);
 
 }  // namespace
 }  // namespace btfc::fs::test

@@ -95,6 +95,43 @@ const Case kFileCases[] = {
        s.Close(fd);
        s.Content("f");
      }},
+    {"Holes",
+     [](Script& s) {
+       // Above what the index keeps, in steps of a page.
+       const int fd = s.Open("f", O_RDWR | O_CREAT, 0600);
+       s.Note("truncate", ::ftruncate(fd, 1 << 20));
+       for (const off_t at : {65536, 69632, 524288}) {
+         s.Note("write", ::pwrite(fd, std::string(4096, 'd').data(), 4096, at));
+       }
+       s.Note("punch", ::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 65536, 4096));
+       s.Note("fsync", ::fsync(fd));
+       const auto show = [&s](int file) {
+         struct stat st {};
+         s.Note("blocks", ::fstat(file, &st) == 0 ? st.st_blocks : -1);
+         off_t at = 0;
+         for (int i = 0; i < 4 && at >= 0; ++i) {
+           at = s.Note("data", ::lseek(file, at, SEEK_DATA));
+           if (at >= 0) at = s.Note("hole", ::lseek(file, at, SEEK_HOLE));
+         }
+       };
+       show(fd);
+       s.Close(fd);
+       const int again = s.Open("f", O_RDONLY);
+       show(again);
+       s.Close(again);
+       s.Note("copy", std::system("cp --sparse=auto f g && sync g"));
+       const int copy = s.Open("g", O_RDONLY);
+       show(copy);
+       s.Close(copy);
+     }},
+    {"AllZeros",
+     [](Script& s) {
+       const int fd = s.Open("f", O_RDWR | O_CREAT, 0600);
+       s.Note("truncate", ::ftruncate(fd, 10 << 20));
+       s.Close(fd);
+       struct stat st {};
+       s.Note("blocks", ::stat("f", &st) == 0 ? st.st_blocks : -1);
+     }},
     {"CopyRange",
      [](Script& s) {
        s.Put("a", std::string(50000, 'a') + std::string(50000, 'b'));
@@ -193,7 +230,7 @@ using MountContents = NativeTwin;
 TEST_P(MountContents, AsRoot) { Compare(kFileCases, 0); }
 TEST_P(MountContents, AsUser) { Compare(kFileCases, kUser); }
 
-INSTANTIATE_TEST_SUITE_P(Mode, MountContents, testing::Bool(), ModeName);
+INSTANTIATE_TEST_SUITE_P(Mode, MountContents, kEveryWay, WayName);
 
 }  // namespace
 }  // namespace btfc::fs::test

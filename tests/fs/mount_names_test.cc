@@ -203,7 +203,7 @@ using MountNames = NativeTwin;
 TEST_P(MountNames, AsRoot) { Compare(kNameCases, 0); }
 TEST_P(MountNames, AsUser) { Compare(kNameCases, kUser); }
 
-INSTANTIATE_TEST_SUITE_P(Mode, MountNames, testing::Bool(), ModeName);
+INSTANTIATE_TEST_SUITE_P(Mode, MountNames, kEveryWay, WayName);
 
 }  // namespace
 }  // namespace btfc::fs::test

@@ -4,6 +4,8 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <span>
 #include <string>
@@ -13,24 +15,37 @@
 
 namespace btfc::fs::test {
 
-inline constexpr unsigned kUser = 61234;  // an ordinary user without a name
+inline constexpr unsigned kUser = 61234;  // ordinary users without a name
+inline constexpr unsigned kMounter = 61230;
 
 struct Case {
   const char* name;
   Steps steps;
 };
 
-// The parameter: with passthrough, or cached.
-class NativeTwin : public testing::TestWithParam<bool> {
+// How the folder under test is mounted.
+enum class Way : std::uint8_t {
+  kPassthrough,  // by root
+  kCached,       // by root, without passthrough
+  kOrdinary,     // by kUser through fusermount3
+  kShared,       // by kMounter through fusermount3, who lets the others in
+};
+inline const auto kEveryWay =
+    testing::Values(Way::kPassthrough, Way::kCached, Way::kOrdinary, Way::kShared);
+std::string WayName(const testing::TestParamInfo<Way>& way);
+
+class NativeTwin : public testing::TestWithParam<Way> {
  protected:
   // Runs every case as this user (0: root), each in a folder of its own, which is the user's,
-  // unless `prepare` fills it as root before.
+  // unless `prepare` fills it as root before (in a process of its own).
   static void Compare(std::span<const Case> cases, unsigned uid,
                       const std::function<void(const std::filesystem::path&)>& prepare = {});
-};
 
-inline std::string ModeName(const testing::TestParamInfo<bool>& mode) {
-  return mode.param ? "Passthrough" : "Cached";
-}
+ private:
+  struct Side {
+    std::filesystem::path root;
+    std::function<void()> enter;  // for InProcess
+  };
+};
 
 }  // namespace btfc::fs::test

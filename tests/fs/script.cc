@@ -128,7 +128,7 @@ void Script::Tree(const std::string& path) {
 }
 
 std::vector<std::string> RunScript(const std::filesystem::path& folder, const Steps& steps,
-                                   unsigned uid) {
+                                   unsigned uid, const std::function<void()>& prepare) {
   int ends[2];
   if (::pipe(ends) != 0) return {"no pipe"};
   std::thread reader;
@@ -156,7 +156,7 @@ std::vector<std::string> RunScript(const std::filesystem::path& folder, const St
         }
         return 0;
       },
-      uid);
+      uid, prepare);
   ::close(ends[1]);
   reader.join();
   ::close(ends[0]);

@@ -37,8 +37,8 @@ class Script {
 using Steps = std::function<void(Script&)>;
 
 // Runs the steps in a child process inside `folder` as this user (0: stay root), and answers what
-// it wrote down.
+// it wrote down. `prepare` as for InProcess.
 std::vector<std::string> RunScript(const std::filesystem::path& folder, const Steps& steps,
-                                   unsigned uid = 0);
+                                   unsigned uid = 0, const std::function<void()>& prepare = {});
 
 }  // namespace btfc::fs::test

@@ -62,6 +62,11 @@ class Host {
     Reopen();
   }
 
+  // Its threads tell what is below, so it ends first.
+  ~Host() { catalogue_.reset(); }
+  Host(const Host&) = delete;
+  Host& operator=(const Host&) = delete;
+
   // Closes and opens again; options may be changed before by `options`.
   void Reopen() {
     catalogue_.reset();

@@ -471,7 +471,7 @@ TEST_F(ReplicationTest, ChangesOfADelta) {
   Exchange({&a_, &b_});
   a_.TakeChanges();
   const Ino file = a_.Find("/d/f");
-  const NewVersion big = VersionOf(std::string(50000, 'x'));
+  NewVersion big = VersionOf(std::string(50000, 'x'));
   ASSERT_TRUE(b_->BeginWrite(b_.Find("/d/f"), false));
   ASSERT_TRUE(b_->Commit(b_.Find("/d/f"), big, false));
   ASSERT_TRUE(b_->SetAttributes(b_.Find("/d"), ModeChange(0700)));
@@ -495,6 +495,21 @@ TEST_F(ReplicationTest, ChangesOfADelta) {
   for (const auto& change : by_what[Change::What::kAttributes]) attributes.insert(change.ino);
   EXPECT_TRUE(attributes.contains(a_.Find("/d")));
   EXPECT_EQ(std::vector<ContentId>{big.id}, a_->Missing(std::nullopt, 10).value());
+  // A newer version that is not here either takes its place: nobody waits for the old one.
+  NewVersion bigger = big;
+  bigger.id.size += 1;
+  ASSERT_TRUE(b_->BeginWrite(b_.Find("/d/f"), false));
+  ASSERT_TRUE(b_->Commit(b_.Find("/d/f"), bigger, false));
+  Send(b_, a_);
+  std::vector<ContentId> wanted;
+  std::vector<ContentId> unwanted;
+  for (const auto& change : a_.TakeChanges()) {
+    if (change.what == Change::What::kWanted) wanted.push_back(change.content);
+    if (change.what == Change::What::kUnwanted) unwanted.push_back(change.content);
+  }
+  EXPECT_EQ(std::vector<ContentId>{bigger.id}, wanted);
+  EXPECT_EQ(std::vector<ContentId>{big.id}, unwanted);
+  big.id = bigger.id;
   // Once it is here, it is missing no more.
   ASSERT_TRUE(a_->SetPresent(big.id, true));
   EXPECT_TRUE(a_.NodeAt("/d/f").content.present);

@@ -75,6 +75,7 @@ void KernelCache::Drop(const std::vector<Change>& told, const Own& own) {
         attributes_.erase(change.ino);
         break;
       case Change::What::kWanted:
+      case Change::What::kUnwanted:
         break;
     }
   }

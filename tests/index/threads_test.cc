@@ -1,7 +1,10 @@
 // All calls come from any thread.
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
+#include <filesystem>
 #include <mutex>
+#include <string>
 #include <thread>
 
 #include "catalogue_fixture.h"
@@ -48,6 +51,22 @@ TEST_F(ThreadsTest, EverybodyAtOnce) {
   });
   for (auto& thread : threads) thread.join();
   EXPECT_EQ(3u + 3 * (kFiles - kFiles / 3), Exchange({&a_, &b_}).size());
+}
+
+// Also of a catalogue that was made just now.
+TEST_F(ThreadsTest, TheLogMovesIntoTheDatabase) {
+  const auto database = a_.Options().path;
+  ASSERT_LT(std::filesystem::file_size(database), 100'000U) << "all in the log as yet";
+  for (int i = 0; i < 1500; ++i) a_.Create("/f" + std::to_string(i), std::string(16'000, 'x'));
+  std::mutex mutex;
+  std::condition_variable never;
+  std::unique_lock lock(mutex);
+  const auto moved = [&] { return std::filesystem::file_size(database) > 1'000'000U; };
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (!moved() && std::chrono::steady_clock::now() < deadline) {
+    never.wait_for(lock, std::chrono::milliseconds(10));  // SQLite's thread tells nobody
+  }
+  EXPECT_TRUE(moved());
 }
 
 TEST_F(ThreadsTest, ReadersDoNotWaitForWhoWrites) {

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -112,6 +113,65 @@ class PartialFileTest : public testing::Test {
 TEST_F(PartialFileTest, FreshFileHoldsNothing) {
   EXPECT_EQ(Count(Prepare()), 0U);
   EXPECT_EQ(std::filesystem::file_size(partial_.file), bytes_.size());
+}
+
+std::uint64_t DiskBytes(const std::filesystem::path& path) {
+  struct stat status {};
+  EXPECT_EQ(::stat(path.c_str(), &status), 0);
+  return static_cast<std::uint64_t>(status.st_blocks) * 512;
+}
+
+// Pieces 0 and 4 hold bytes, 1 to 3 and what is left at the end only zeros.
+class SparseFileTest : public testing::Test {
+ protected:
+  static std::string Sparse() {
+    std::string bytes(5 * std::size_t{256 * 1024} + 70'000, '\0');
+    const std::string some = RandomBytes(100'000, 9);
+    bytes.replace(0, some.size(), some);
+    bytes.replace(4 * std::size_t{256 * 1024} + 8192, some.size(), some);
+    return bytes;
+  }
+  TempDir dir_;
+  const std::string bytes_ = Sparse();
+  const index::HashedFile hashed_ = Hashed(dir_.path() / "whole", bytes_);
+  const PartialFile partial_{dir_.path() / "part", dir_.path() / "notes" / "part"};
+};
+
+TEST_F(SparseFileTest, PiecesOfZerosAreNotFetched) {
+  const auto have =
+      PreparePartial(partial_, hashed_.id, hashed_.pieces, std::nullopt, [] { return false; });
+  ASSERT_TRUE(have);
+  EXPECT_EQ(have.value(), std::vector<bool>({false, true, true, true, false, true}));
+  EXPECT_EQ(DiskBytes(partial_.file), 0U);
+}
+
+TEST_F(SparseFileTest, PiecesOfZerosReplaceTheBytesOfTheOldVersion) {
+  const auto old_file = dir_.path() / "old";
+  const std::string old_bytes = bytes_.substr(0, 256 * 1024) + RandomBytes(1'100'000, 4);
+  BaseObject base;
+  const index::HashedFile old_hashed = Hashed(old_file, old_bytes);
+  base.id = old_hashed.id;
+  base.file = old_file;
+  base.layer = old_hashed.pieces;
+  const auto have =
+      PreparePartial(partial_, hashed_.id, hashed_.pieces, base, [] { return false; });
+  ASSERT_TRUE(have);
+  EXPECT_EQ(have.value(), std::vector<bool>({true, true, true, true, false, true}));
+  std::ifstream in(partial_.file, std::ios::binary);
+  const std::string got{std::istreambuf_iterator<char>(in), {}};
+  EXPECT_TRUE(got.substr(0, 1 << 20) == bytes_.substr(0, 1 << 20));
+  EXPECT_TRUE(got.substr(5 * 256 * 1024) == bytes_.substr(5 * 256 * 1024));
+  EXPECT_LE(DiskBytes(partial_.file), 2 * 256 * 1024U);
+}
+
+TEST_F(SparseFileTest, LongRunsOfZerosBecomeHoles) {
+  const auto file = dir_.path() / "whole";
+  ASSERT_GE(DiskBytes(file), bytes_.size());
+  PunchZeros(file, 0, bytes_.size());
+  EXPECT_LE(DiskBytes(file), 220'000U);
+  std::ifstream in(file, std::ios::binary);
+  const std::string got{std::istreambuf_iterator<char>(in), {}};
+  EXPECT_TRUE(got == bytes_);
 }
 
 TEST_F(PartialFileTest, WithoutANoteEveryPieceIsHashed) {

@@ -1,0 +1,80 @@
+// Files with holes: they take no room on other hosts, and nobody sends their zeros.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lab.h"
+
+namespace btfc::cluster {
+namespace {
+
+constexpr off_t kMiB = 1 << 20;
+
+std::int64_t DiskBytes(const std::filesystem::path& file) {
+  struct stat st {};
+  if (::stat(file.c_str(), &st) != 0) return -1;
+  return st.st_blocks * 512;
+}
+
+// Where data begins in the file, as SEEK_DATA says.
+std::vector<off_t> DataStarts(const std::filesystem::path& file) {
+  std::vector<off_t> starts;
+  const int fd = ::open(file.c_str(), O_RDONLY);
+  for (off_t at = 0; (at = ::lseek(fd, at, SEEK_DATA)) >= 0; at = ::lseek(fd, at, SEEK_HOLE)) {
+    starts.push_back(at);
+  }
+  ::close(fd);
+  return starts;
+}
+
+void PutAt(const std::filesystem::path& file, off_t offset, const std::string& bytes, off_t size) {
+  const int fd = ::open(file.c_str(), O_RDWR | O_CREAT, 0644);
+  ASSERT_GE(fd, 0);
+  ASSERT_EQ(::ftruncate(fd, size), 0);
+  ASSERT_EQ(::pwrite(fd, bytes.data(), bytes.size(), offset), std::ssize(bytes));
+  ASSERT_EQ(::close(fd), 0);
+}
+
+TEST(SparseTest, HolesTravelAsHoles) {
+  BTFC_NEEDS_LAB();
+  Lab lab(2);
+  ASSERT_TRUE(lab.StartAll());
+  auto& a = lab[0];
+  auto& b = lab[1];
+  const std::string some = RandomBytes(64 * 1024, 1);
+  const std::uint64_t sent_before = a.SentBytes();
+  PutAt(a / "image", 100 * kMiB, some, 256 * kMiB);
+  PutAt(a / "empty", 0, {}, 256 * kMiB);
+  PutAt(a / "small", 600 * 1024, "end", kMiB);
+  ASSERT_TRUE(lab.EventuallyEqual());
+  EXPECT_LT(a.SentBytes() - sent_before, 8U * kMiB) << "zeros are not sent";
+  for (const char* name : {"image", "empty", "small"}) {
+    SCOPED_TRACE(name);
+    EXPECT_LE(DiskBytes(a / name), 256 * 1024);
+    EXPECT_LE(DiskBytes(b / name), 256 * 1024) << "it takes no room there";
+    EXPECT_GE(DiskBytes(b / name), DiskBytes(a / name)) << "but what its data take";
+    EXPECT_EQ(DataStarts(a / name), DataStarts(b / name));
+  }
+  EXPECT_EQ(DataStarts(b / "image"), std::vector<off_t>{100 * kMiB});
+
+  // Changed over there: it stays sparse on both.
+  PutAt(b / "image", 200 * kMiB, some, 256 * kMiB);
+  PutAt(b / "image", 50 * kMiB, some, 300 * kMiB);
+  ASSERT_TRUE(lab.EventuallyEqual());
+  const std::vector<off_t> expected{50 * kMiB, 100 * kMiB, 200 * kMiB};
+  EXPECT_EQ(DataStarts(a / "image"), expected);
+  EXPECT_EQ(DataStarts(b / "image"), expected);
+  EXPECT_LE(DiskBytes(a / "image"), 512 * 1024);
+
+  // What is punched there is a hole here.
+  const int fd = ::open((a / "image").c_str(), O_RDWR);
+  ASSERT_GE(fd, 0);
+  ASSERT_EQ(::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 90 * kMiB, 20 * kMiB), 0);
+  ASSERT_EQ(::close(fd), 0);
+  ASSERT_TRUE(lab.EventuallyEqual());
+  EXPECT_EQ(DataStarts(b / "image"), (std::vector<off_t>{50 * kMiB, 200 * kMiB}));
+}
+
+}  // namespace
+}  // namespace btfc::cluster
