@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "fs/fd.h"
+#include "index/fault_point.h"
 
 namespace btfc::fs {
 namespace {
@@ -149,6 +150,7 @@ void Collector::LetNamesGo() {
     spdlog::error("the index cannot be written to the disk: {}", synced.error().message());
     return;
   }
+  fault::Pass("names.synced");
   for (const auto& entry : names) {
     const std::lock_guard lock(mutex_);
     const auto found = names_.find(entry.first);
@@ -157,6 +159,7 @@ void Collector::LetNamesGo() {
     if (found->second != entry.second) continue;
     Unlink(entry.first, found->second);
     names_.erase(found);
+    fault::Pass("names.gone");
   }
 }
 

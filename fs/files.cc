@@ -221,6 +221,20 @@ bool Files::Impl::ContentChanged(index::Ino ino) {
   return true;
 }
 
+void Files::Impl::Lost(const index::ContentId& id) {
+  std::vector<State> states;
+  {
+    const std::lock_guard lock(tables_mutex_);
+    std::erase_if(kept_pages_,
+                  [mark = MarkOf(id)](const auto& kept) { return kept.second == mark; });
+    for (const auto& entry : states_) states.push_back(entry.second);
+  }
+  for (const auto& state : states) {
+    const std::lock_guard lock(state->mutex);
+    if (state->content == id) state->pages_good = false;
+  }
+}
+
 Files::Status Files::Impl::GetStatus() const {
   std::vector<State> states;
   {
@@ -339,6 +353,7 @@ Result<bool> Files::SetTimes(index::Ino ino, std::optional<std::int64_t> atime_n
 void Files::Unlinked(index::Ino ino) { impl_->Unlinked(ino); }
 void Files::Forgotten(index::Ino ino) { impl_->Forgotten(ino); }
 bool Files::ContentChanged(index::Ino ino) { return impl_->ContentChanged(ino); }
+void Files::Lost(const index::ContentId& id) { impl_->Lost(id); }
 void Files::Arrived(const index::ContentId& id) { impl_->Arrived(id); }
 Files::Status Files::GetStatus() const { return impl_->GetStatus(); }
 std::vector<Files::Writing> Files::ListWriting(std::size_t limit) const {

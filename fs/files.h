@@ -53,6 +53,7 @@ struct FilesOptions {
   std::chrono::milliseconds read_timeout{60000};
   std::chrono::milliseconds collect_interval{60000};  // between looks for objects nobody needs
   std::chrono::milliseconds stop_timeout{30000};      // what Stop waits for commits
+  std::chrono::milliseconds commit_retry{1000};       // after a full disk or the like; then longer
   unsigned hash_threads = 2;
   bool read_only = false;
   VersionPolicy versions;
@@ -134,6 +135,9 @@ class Files {
   // The catalogue got another content for this inode (a delta). True if the inode has open handles
   // that keep the old one: the mount gives the new content a new node.
   bool ContentChanged(index::Ino ino);
+  // An object's bytes turned out wrong, and it is not here any more: what the kernel keeps of it is
+  // read again at the next open.
+  void Lost(const index::ContentId& id);
   // An object arrived whole.
   void Arrived(const index::ContentId& id);
 

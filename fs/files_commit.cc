@@ -11,6 +11,7 @@
 
 #include "fs/clone.h"
 #include "fs/files_impl.h"
+#include "index/fault_point.h"
 #include "index/merkle.h"
 
 namespace btfc::fs {
@@ -22,9 +23,8 @@ using std::chrono::milliseconds;
 // The kernel lets go of a released passthrough file a moment after it said so.
 constexpr std::array kLeaseDelays{microseconds(200), microseconds(1000), microseconds(5000),
                                   microseconds(25000)};
-constexpr milliseconds kLeaseWait{2000};    // beside inotify, in case it tells nothing
-constexpr milliseconds kRetryCommit{1000};  // after a full disk or the like; then twice that ...
-constexpr unsigned kRetryDoublings = 6;     // ... but no longer than this often doubled
+constexpr milliseconds kLeaseWait{2000};  // beside inotify, in case it tells nothing
+constexpr unsigned kRetryDoublings = 6;  // a commit is tried again no later than this often doubled
 constexpr std::uint64_t kShortHash = std::uint64_t{4} << 20U;  // bytes
 
 // Whether nothing can write to the file any more. The lease is given back at once: no new writer
@@ -196,6 +196,7 @@ void Files::Impl::HashAndCommit(const State& state, std::uint64_t epoch) {
     state->frozen_ctime_ns = state->Ctime_ns((now ? now : after).value());
     version.ctime_ns = *state->frozen_ctime_ns;
   }
+  fault::Pass("commit.hashed");
   const bool changed = Differs(*state, version.id);
   if (changed) source_.Hashed(version.id, hashed.value().pieces);
   Publish(state, std::move(version), changed);
@@ -207,6 +208,7 @@ void Files::Impl::Publish(const State& state, index::NewVersion version, bool ch
   std::unique_ptr<ObjectUse> own;
   Result<void> published = Ok();
   const bool small = version.id.size <= index::kInlineMax;
+  fault::Pass("commit.begin");
   const auto work = [&]() -> Result<void> {
     if (!changed) {
       if (!small && state->base.taken) {
@@ -224,6 +226,7 @@ void Files::Impl::Publish(const State& state, index::NewVersion version, bool ch
     return Ok();
   };
   published = work();
+  fault::Pass("commit.row");
   Later later;
   const std::lock_guard lock(state->mutex);
   state->busy = false;
@@ -255,6 +258,7 @@ Result<std::unique_ptr<ObjectUse>> Files::Impl::PublishObject(FileState& state,
     const std::lock_guard lock(store_.NameLock(version.id));
     BOOST_OUTCOME_TRYA(ours, store_.Link(store_.WorkPath(state.ino), version.id));
     if (ours) own = objects_.Opened(version.id, state.file);
+    fault::Pass("commit.linked");
     BOOST_OUTCOME_TRYV(catalogue_.Commit(state.ino, version, false));
   }
   return own;
@@ -267,6 +271,7 @@ Result<std::unique_ptr<ObjectUse>> Files::Impl::ReturnObject(FileState& state,
   const std::lock_guard lock(store_.NameLock(id));
   BOOST_OUTCOME_TRYA(ours, store_.Link(store_.WorkPath(state.ino), id));
   if (ours) own = objects_.Opened(id, state.file);
+  fault::Pass("commit.returned");
   BOOST_OUTCOME_TRYV(catalogue_.SetPresent(id, true));
   return own;
 }
@@ -303,6 +308,7 @@ void Files::Impl::Committed(const State& state, const index::NewVersion& version
     state->file.reset();
     ReleaseWorkName(*state);
   }
+  fault::Pass("commit.done");
   // Else the handles' file is no object, and stays until they go.
   state->idle.notify_all();
   RunParked(state, later);
@@ -333,7 +339,8 @@ void Files::Impl::CommitFailed(const State& state, std::error_code why, Later& l
     Settle(state, later);
     return RunParked(state, later);
   }
-  const auto delay = kRetryCommit * (1U << std::min(state->commit_tries++, kRetryDoublings));
+  const auto delay =
+      options_.commit_retry * (1U << std::min(state->commit_tries++, kRetryDoublings));
   state->phase = Phase::kSettling;
   state->lease_waits = true;
   state->lease_alarm = alarm_->After(delay, RetryLater(state, false));

@@ -84,6 +84,7 @@ class Files::Impl {
   void Unlinked(index::Ino ino);
   void Forgotten(index::Ino ino);
   bool ContentChanged(index::Ino ino);
+  void Lost(const index::ContentId& id);
   void Arrived(const index::ContentId& id);
   Status GetStatus() const;
   std::vector<Writing> ListWriting(std::size_t limit) const;

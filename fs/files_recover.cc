@@ -13,6 +13,7 @@
 
 #include "fs/clone.h"
 #include "fs/files_impl.h"
+#include "index/fault_point.h"
 #include "index/merkle.h"
 
 namespace btfc::fs {
@@ -48,6 +49,7 @@ struct Files::Impl::Leftovers {
 };
 
 Result<void> Files::Impl::Recover() {
+  fault::Pass("recover.begin");
   BOOST_OUTCOME_TRYA(left, ReadWorkFolder());
   BOOST_OUTCOME_TRYA(dirty, catalogue_.DirtyFiles());
   for (const auto& strange : left.strange) {
@@ -78,6 +80,7 @@ Result<void> Files::Impl::Recover() {
     }
     BOOST_OUTCOME_TRYV(RecoverUnnoted(ino));
   }
+  fault::Pass("recover.end");
   workers_.Post(Workers::Length::kLong, [this, verify = left.verify] {
     for (const auto& id : verify) VerifyCommitted(id);
     RecoverPresence();
@@ -241,6 +244,7 @@ Result<void> Files::Impl::RecoverWorkFile(index::Ino ino, bool noted) {
   state->base.taken = true;        // nobody knows any more
   state->base.passthrough = true;  // who had it open may still write, past a daemon that is gone
   Settle(state, later);
+  fault::Pass("recover.file");
   return Ok();
 }
 

@@ -7,6 +7,7 @@
 
 #include "fs/clone.h"
 #include "fs/files_impl.h"
+#include "index/fault_point.h"
 
 namespace btfc::fs {
 namespace {
@@ -91,7 +92,9 @@ Result<void> Files::Impl::NewWorkFile(const State& state, bool truncate, Later& 
   if (!state->orphan && base) {
     BOOST_OUTCOME_TRYV(catalogue_.BeginWrite(state->ino, false));
   }
+  fault::Pass("write.noted");
   auto made = MakeWorkFile(state->ino, bytes, mtime_ns);
+  fault::Pass("write.begun");
   auto reader = made ? OpenFile(store_.WorkPath(state->ino), O_RDONLY) : Result<Fd>(made.error());
   if (!reader) {
     if (made) ::unlink(store_.WorkPath(state->ino).c_str());
@@ -154,6 +157,7 @@ Result<Files::Impl::Step> Files::Impl::ReuseWorkFile(FileState& state, bool trun
 Result<void> Files::Impl::TruncateWorkFile(FileState& state) {
   BOOST_OUTCOME_TRYA(fd, Writable(state));
   if (::ftruncate(fd->get(), 0) != 0) return LastError();
+  fault::Pass("truncate.done");
   return Ok();
 }
 
@@ -213,7 +217,9 @@ void Files::Impl::Convert(const State& state, const std::shared_ptr<Conversion>&
   Result<void> converted = Ok();
   if (!plan->take) {
     converted = CopyToWork(*state, *plan, false);
+    fault::Pass("copy.made");
     if (converted) converted = Rename(store_.NewWorkPath(state->ino), store_.WorkPath(state->ino));
+    fault::Pass("copy.named");
   } else {
     if (!plan->keep) converted = TakeObject(*state, *plan);
     if (converted && plan->keep) converted = ExchangeObject(*state, *plan);
@@ -260,6 +266,7 @@ Result<void> Files::Impl::CopyToWork(const FileState& state, const Conversion& p
   collector_.SetAside(state.ino);
   const auto source = plan.object->fd();
   BOOST_OUTCOME_TRYV(catalogue_.BeginWrite(state.ino, durable));
+  fault::Pass("copy.noted");
   const auto path = store_.NewWorkPath(state.ino);
   const auto copy = [&]() -> Result<void> {
     BOOST_OUTCOME_TRYA(fd, MakeNew(path));
@@ -281,6 +288,7 @@ Result<void> Files::Impl::TakeObject(const FileState& state, Conversion& plan) {
   const auto id = plan.object->id();
   const std::lock_guard lock(store_.NameLock(id));
   BOOST_OUTCOME_TRYV(catalogue_.SetPresent(id, false));
+  fault::Pass("take.absent");
   const auto users = catalogue_.Holders(id, state.ino);
   if (!users || users.value() > 0 || objects_.Others(id, plan.object.get()) > 0) {
     BOOST_OUTCOME_TRYV(catalogue_.SetPresent(id, true));
@@ -289,8 +297,10 @@ Result<void> Files::Impl::TakeObject(const FileState& state, Conversion& plan) {
   }
   auto taken = catalogue_.BeginWrite(state.ino, true);
   if (taken) {
+    fault::Pass("take.noted");
     collector_.Forget(state.ino);
     taken = store_.Take(id, store_.WorkPath(state.ino));
+    fault::Pass("take.taken");
   }
   if (!taken) {
     catalogue_.SetPresent(id, true).has_value();
@@ -308,16 +318,20 @@ Result<void> Files::Impl::TakeObject(const FileState& state, Conversion& plan) {
 Result<void> Files::Impl::ExchangeObject(const FileState& state, Conversion& plan) {
   const auto id = plan.object->id();
   BOOST_OUTCOME_TRYV(CopyToWork(state, plan, true));
+  fault::Pass("swap.copied");
   const auto path = store_.NewWorkPath(state.ino);
   BOOST_OUTCOME_TRYA(copy, OpenFile(path, O_RDONLY));
   const std::lock_guard lock(store_.NameLock(id));
   BOOST_OUTCOME_TRYV(store_.Exchange(path, id));
+  fault::Pass("swap.swapped");
   objects_.Replace(id, std::move(copy));
   plan.object.reset();
   const auto fd = OpenFile(path, O_RDONLY);
   if (!fd) return fd.error();
   BOOST_OUTCOME_TRYV(SetMtime(fd.value().get(), plan.mtime_ns));
-  return Rename(path, store_.WorkPath(state.ino));
+  BOOST_OUTCOME_TRYV(Rename(path, store_.WorkPath(state.ino)));
+  fault::Pass("swap.named");
+  return Ok();
 }
 
 }  // namespace btfc::fs

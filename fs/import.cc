@@ -13,6 +13,7 @@
 #include "fs/import_content.h"
 #include "fs/import_source.h"
 #include "index/conflict_names.h"
+#include "index/fault_point.h"
 #include "index/merkle.h"
 
 namespace btfc::fs {
@@ -251,6 +252,7 @@ Result<void> Importer::Flush() {
     BOOST_OUTCOME_TRYA(folder, OpenFile(store_.work_folder(), O_RDONLY | O_DIRECTORY));
     if (::syncfs(folder.get()) != 0) return LastError();
   }
+  fault::Pass("import.staged");
   auto flushed = CommitSmall();
   for (const auto& staged : staged_) {
     if (staged.content.file.empty()) continue;
@@ -296,8 +298,11 @@ Result<void> Importer::CommitObject(const Staged& staged) {
                     ? store_.LinkAsIs(staged.content.file, staged.content.version.id)
                     : store_.Link(staged.content.file, staged.content.version.id);
   if (!linked) return linked.error();
+  fault::Pass("import.linked");
   BOOST_OUTCOME_TRYV(Commit(staged));
-  return batch.Finish();
+  BOOST_OUTCOME_TRYV(batch.Finish());
+  fault::Pass("import.done");
+  return Ok();
 }
 
 Result<void> Importer::Commit(const Staged& staged) {

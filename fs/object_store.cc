@@ -11,6 +11,7 @@
 
 #include "fs/clone.h"
 #include "fs/fd.h"
+#include "index/fault_point.h"
 
 namespace btfc::fs {
 namespace {
@@ -135,6 +136,7 @@ Result<void> ObjectStore::Adopt(const index::ContentId& id) {
     if (::fdatasync(fd.get()) != 0) return LastError();
     if (::fchmod(fd.get(), kObjectMode) != 0) return LastError();
   }
+  fault::Pass("adopt.synced");
   const auto adopted = WithFanOut(to, [&] {
     return ::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE);
   });
@@ -195,6 +197,15 @@ Result<void> ObjectStore::Exchange(const std::filesystem::path& copy, const inde
     return LastError();
   }
   return ChangeMode(copy, kWorkMode);
+}
+
+Result<void> ObjectStore::Demote(const index::ContentId& id) {
+  const auto from = ObjectPath(id);
+  struct stat st {};
+  if (::lstat(from.c_str(), &st) != 0) return LastError();
+  if (st.st_nlink != 1) return Errno(EMLINK);
+  if (::rename(from.c_str(), PartialPath(id).c_str()) != 0) return LastError();
+  return ChangeMode(PartialPath(id), kWorkMode);
 }
 
 Result<void> ObjectStore::Remove(const index::ContentId& id) {

@@ -63,6 +63,9 @@ class ObjectStore {
   // The file at `copy` (the same bytes, on the disk) becomes the object, and the object's former
   // file gets the name `copy`, mode 0600, at one stroke.
   Result<void> Exchange(const std::filesystem::path& copy, const index::ContentId& id);
+  // objects/ -> partial/, mode 0600: what is good of it serves the next fetch. EMLINK if the file
+  // has other names, which must not change with it.
+  Result<void> Demote(const index::ContentId& id);
   // Fine if it is not there.
   Result<void> Remove(const index::ContentId& id);
 

@@ -8,6 +8,7 @@
 #include "fs/attributes.h"
 #include "fs/filesystem.h"
 #include "fs/init_shim.h"
+#include "index/fault_point.h"
 
 namespace btfc::fs {
 namespace {
@@ -117,6 +118,7 @@ void Filesystem::Create(Request request, NodeId parent, const char* name, mode_t
     const bool stale = ToErrno(made.error()) == EEXIST && (info->flags & O_EXCL) == 0;
     return stale ? request.Error(ESTALE) : request.Error(made.error());
   }
+  fault::Pass("create.row");
   NotePrivileges(made.value().mode);
   const auto opened = files_.Create(made.value().ino, info->flags);
   if (!opened) {
@@ -124,6 +126,7 @@ void Filesystem::Create(Request request, NodeId parent, const char* name, mode_t
     if (removed) NameRemoved(removed.value());
     return request.Error(opened.error());
   }
+  fault::Pass("create.file");
   ReplyCreate(std::move(request), Complete(files_.Commits(), made.value()), info->flags,
               opened.value());
 }

@@ -5,6 +5,7 @@
 #include "fs/acl.h"
 #include "fs/attributes.h"
 #include "fs/filesystem.h"
+#include "index/fault_point.h"
 
 namespace btfc::fs {
 
@@ -100,6 +101,7 @@ void Filesystem::Unlink(Request request, NodeId parent, const char* name) {
   if (!folder) return;
   const auto removed = catalogue_.Unlink(*folder, name);
   if (!removed) return request.Error(removed.error());
+  fault::Pass("unlink.done");
   NameRemoved(removed.value());
   request.Done();
 }
@@ -129,6 +131,7 @@ void Filesystem::Rename(Request request, NodeId parent, const char* name, NodeId
   }
   const auto replaced = catalogue_.Rename(*from, name, *to, new_name, flags);
   if (!replaced) return request.Error(replaced.error());
+  fault::Pass("rename.done");
   if (replaced.value()) NameRemoved(*replaced.value());
   if ((flags & index::kWhiteout) != 0) {
     const auto whiteout = catalogue_.Lookup(*from, name);

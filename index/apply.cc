@@ -7,6 +7,7 @@
 
 #include "index/catalogue_impl.h"
 #include "index/delta.h"
+#include "index/fault_point.h"
 #include "index/incarnation.h"
 #include "index/summaries.h"
 
@@ -236,6 +237,7 @@ class Receiver : public DeltaWriter {
 
   Result<void> Finish() override {
     if (!complete_) return Error::kCorrupt;
+    fault::Pass("index.apply");
     bool forgotten = false;
     const auto applied = impl_.Write([this, &forgotten](Session& session) -> Result<void> {
       if (!Covers(session.known(), since_)) return Error::kNotCovered;

@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "index/catalogue_impl.h"
+#include "index/fault_point.h"
 #include "index/incarnation.h"
 #include "index/schema.h"
 #include "index/summaries.h"
@@ -109,6 +110,7 @@ void Catalogue::Impl::StartRows() {
   if (incarnation.fresh) session.TakeIncarnation(self_);
   WriteDeviceRow(session);
   session.Finish();
+  fault::Pass("index.open");
   transaction.Commit();
   devices_.Settle();
   known_ = session.known();

@@ -307,6 +307,12 @@ class Catalogue : public Replica {
   Result<MissingTotal> CountMissing();  // cheap, unlike Count
   // A path of a file whose current version this is; ENOENT.
   Result<std::string> PathOfContent(const ContentId& id);
+  // Objects that are here according to the catalogue, ordered by id, after `after`.
+  Result<std::vector<ContentId>> Present(const std::optional<ContentId>& after, std::size_t limit);
+  // Whether this host's store has the whole object, according to the catalogue.
+  Result<bool> IsPresent(const ContentId& id);
+  // Files whose current version is this object, at most so many.
+  Result<std::vector<Ino>> FilesOf(const ContentId& id, std::size_t limit);
   // The previous object of a file whose current version is `id`, if it is here: a base for
   // fetching only what differs.
   Result<std::optional<ContentId>> PreviousObject(const ContentId& id);

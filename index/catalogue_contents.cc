@@ -97,7 +97,10 @@ Result<Node> Catalogue::Commit(Ino ino, const NewVersion& version, bool still_op
   const auto record = Record(Operation::kCommit, ino, version, still_open);
   return impl_->Write(record, [&](Session& session) -> Result<Node> {
     BOOST_OUTCOME_TRYV(CheckVersion(version));
-    const InodeBrief inode = session.tables().Brief(ino);
+    // A file that was never published is gone with its last name.
+    const auto found = session.tables().FindBrief(ino);
+    if (!found) return Errno(ESTALE);
+    const InodeBrief& inode = *found;
     if (inode.kind != Kind::kFile) return Errno(EINVAL);
     const auto note = GetNote(session, ino);
     const bool removed_here = note ? note->orphan : inode.nlink == 0;

@@ -5,6 +5,7 @@
 #include <sys/statvfs.h>
 
 #include "index/catalogue_impl.h"
+#include "index/fault_point.h"
 
 namespace btfc::index {
 namespace {
@@ -59,7 +60,9 @@ Result<void> Catalogue::Impl::EndGroup() {
   if (!group_) return Ok();
   for (bool again = false;; again = true) {
     try {
+      fault::Pass("group.commit");
       group_->Commit();
+      fault::Pass("group.committed");
       break;
     } catch (const StorageFailure& failure) {
       spdlog::error("index: {} operations cannot be committed: {}", group_operations_,
@@ -110,6 +113,7 @@ Result<void> Catalogue::Impl::RepeatGroup() {
       Decoder decoder(record);
       circumstances_ = {};
       decoder >> circumstances_;
+      fault::Pass("journal.repeat");
       const auto repeated = repeat_(decoder.rest());
       if (!repeated) {
         spdlog::error("index: an operation of the journal fails now: {}",
@@ -129,7 +133,9 @@ Result<void> Catalogue::Impl::RepeatGroup() {
 Result<void> Catalogue::Impl::AfterOperation(const Session& session, const std::string& record) {
   Encoder encoder;
   encoder << circumstances_;
+  fault::Pass("journal.record");
   const auto kept = journal_->Append(encoder.bytes() + record);
+  fault::Pass("journal.kept");
   if (!kept) {
     BOOST_OUTCOME_TRYV(RestoreGroup());
     return kept.error();

@@ -13,6 +13,7 @@
 
 #include "index/catalogue.h"
 #include "index/devices.h"
+#include "index/fault_point.h"
 #include "index/journal.h"
 #include "index/reader.h"
 #include "index/recorded.h"
@@ -203,7 +204,9 @@ auto Catalogue::Impl::Write(const std::string& record, Op&& op)
       batch_changes_.insert(batch_changes_.end(), changes.begin(), changes.end());
       return result;
     }
+    fault::Pass("index.commit");
     transaction->Commit();
+    fault::Pass("index.committed");
     if (session.self() != Self()) {
       // Before a row of the new device goes out, it must be certain that this is the one.
       if (const auto synced = keeper_->Sync(); !synced) return synced.error();

@@ -36,6 +36,41 @@ Result<std::vector<ContentId>> Catalogue::Missing(const std::optional<ContentId>
   });
 }
 
+Result<std::vector<ContentId>> Catalogue::Present(const std::optional<ContentId>& after,
+                                                  std::size_t limit) {
+  return impl_->Read([&](Reader& reader) -> Result<std::vector<ContentId>> {
+    const ContentId from = after.value_or(ContentId{});
+    auto find = reader.db().Prepare(
+        "SELECT root, size FROM object WHERE present = 1 AND (root, size) > (?, ?) "
+        "ORDER BY root, size LIMIT ?");
+    find << from.root << from.size << static_cast<std::uint64_t>(limit);
+    std::vector<ContentId> ids;
+    while (find.Step()) ids.push_back(ReadContent(find));
+    return ids;
+  });
+}
+
+Result<bool> Catalogue::IsPresent(const ContentId& id) {
+  return impl_->Read([&](Reader& reader) -> Result<bool> {
+    auto find = reader.db().Prepare("SELECT present FROM object WHERE root = ? AND size = ?");
+    find << id.root << id.size;
+    return find.Step() && find.Int(0) != 0;
+  });
+}
+
+Result<std::vector<Ino>> Catalogue::FilesOf(const ContentId& id, std::size_t limit) {
+  return impl_->Read([&](Reader& reader) -> Result<std::vector<Ino>> {
+    auto find = reader.db().Prepare(
+        "SELECT v.ino FROM version v JOIN inode i ON i.head = v.version "
+        "WHERE v.root = ? AND v.size = ? AND v.size > 16384 AND i.nlink > 0 "
+        "ORDER BY v.ino LIMIT ?");
+    find << id.root << id.size << static_cast<std::uint64_t>(limit);
+    std::vector<Ino> files;
+    while (find.Step()) files.push_back(find.Unsigned(0));
+    return files;
+  });
+}
+
 Result<std::optional<ContentId>> Catalogue::PreviousObject(const ContentId& id) {
   return impl_->Read([&](Reader& reader) -> Result<std::optional<ContentId>> {
     auto find = reader.db().Prepare(

@@ -158,11 +158,17 @@ void Tables::InsertInode(const InodeRow& row, const AttributesRow& attributes, b
 // --- inodes
 
 InodeBrief Tables::Brief(Ino ino) {
+  auto brief = FindBrief(ino);
+  if (!brief) throw StorageFailure(Error::kCorrupt, "a row names an inode that is not there");
+  return *brief;
+}
+
+std::optional<InodeBrief> Tables::FindBrief(Ino ino) {
   auto find = db_.Prepare(
       "SELECT id, kind, pending, live_links, nlink, head, undeleted, set_time, copy_of "
       "FROM inode WHERE ino = ?");
   find << ino;
-  if (!find.Step()) throw StorageFailure(Error::kCorrupt, "a row names an inode that is not there");
+  if (!find.Step()) return std::nullopt;
   InodeBrief brief;
   brief.ino = ino;
   brief.id = find.Fixed<InodeId>(0);

@@ -37,6 +37,7 @@ class Tables {
 
   // --- inodes
   InodeBrief Brief(Ino ino);
+  std::optional<InodeBrief> FindBrief(Ino ino);  // nothing if there is no such inode
   std::optional<InodeRow> GetInode(Ino ino);
   void PutInode(const InodeRow& row, bool pending);
   std::optional<AttributesRow> GetAttributes(Ino ino);

@@ -6,6 +6,8 @@
 
 #include <cerrno>
 
+#include "index/fault_point.h"
+
 namespace btfc::index {
 namespace {
 
@@ -58,6 +60,7 @@ Result<void> WalKeeper::Sync() {
     syncing_ = true;
     const std::uint64_t all = asked_;
     lock.unlock();
+    fault::Pass("index.sync");
     const int failure = fdatasync(fd_) == 0 ? 0 : errno;
     lock.lock();
     syncing_ = false;
@@ -102,8 +105,10 @@ void WalKeeper::Checkpoint(bool keep_writers_out) {
     gate.lock();
     end_group_();  // an open transaction would keep the log from starting over
   }
+  fault::Pass("index.checkpoint");
   const int code = sqlite3_wal_checkpoint_v2(database_->handle(), nullptr,
                                              SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  fault::Pass("index.moved");
   if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) {
     spdlog::warn("index: cannot move the log into the database: {}",
                  sqlite3_errmsg(database_->handle()));

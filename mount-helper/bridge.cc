@@ -1,8 +1,19 @@
 #include "mount-helper/bridge.h"
 
+#include <spdlog/spdlog.h>
+#include <sys/statvfs.h>
+
+#include <algorithm>
 #include <utility>
 
+#include "index/fault_point.h"
+
 namespace btfc::mount_helper {
+namespace {
+
+constexpr std::uint64_t kLeftFreeMax = std::uint64_t{1} << 30U;  // bytes
+
+}  // namespace
 
 void Bridge::Connect(torrent::Swarm* swarm, fs::Files* files) {
   files_ = files;
@@ -68,9 +79,33 @@ std::vector<index::ContentId> Bridge::UnneededPartials() {
   return unneeded;
 }
 
+bool Bridge::Needed(const index::ContentId& id) {
+  const auto missing = catalogue_.Missing(index::ContentId{id.root, id.size - 1}, 1);
+  return !missing || (!missing.value().empty() && missing.value().front() == id);
+}
+
+// The mirror leaves the last of the disk to what is written here: 5 %, but no more than 1 GiB.
+bool Bridge::HasRoom(std::uint64_t bytes) {
+  struct statvfs disk {};
+  if (::statvfs(store_.objects_folder().c_str(), &disk) != 0) return true;
+  const std::uint64_t block = disk.f_frsize;
+  const std::uint64_t left = std::min<std::uint64_t>(disk.f_blocks * block / 20, kLeftFreeMax);
+  const bool room = disk.f_bavail * block >= bytes + left;
+  if (full_.exchange(!room) == !room) return room;
+  if (room) {
+    spdlog::info("there is room again: fetching goes on");
+  } else {
+    spdlog::warn("the disk of {} is nearly full: what nobody reads is not fetched any more",
+                 store_.objects_folder().parent_path().string());
+  }
+  return room;
+}
+
 Result<void> Bridge::Arrived(const index::ContentId& id) {
   BOOST_OUTCOME_TRYV(store_.Adopt(id));
+  fault::Pass("adopt.named");
   BOOST_OUTCOME_TRYV(catalogue_.SetPresent(id, true));
+  fault::Pass("adopt.present");
   if (fs::Files* files = files_; files != nullptr) files->Arrived(id);
   return Ok();
 }

@@ -36,6 +36,8 @@ class Bridge final : public fs::ContentSource, public torrent::ObjectPort {
   std::filesystem::path PartialPath(const index::ContentId& id) override;
   std::optional<index::ContentId> Base(const index::ContentId& id) override;
   std::vector<index::ContentId> UnneededPartials() override;
+  bool Needed(const index::ContentId& id) override;
+  bool HasRoom(std::uint64_t bytes) override;
   Result<void> Arrived(const index::ContentId& id) override;
   std::optional<Lack> Missing() override;
 
@@ -44,6 +46,7 @@ class Bridge final : public fs::ContentSource, public torrent::ObjectPort {
   fs::ObjectStore& store_;
   std::atomic<torrent::Swarm*> swarm_ = nullptr;
   std::atomic<fs::Files*> files_ = nullptr;
+  std::atomic<bool> full_ = false;  // said in the log
 };
 
 }  // namespace btfc::mount_helper

@@ -104,6 +104,11 @@ void AddOrders(CLI::App& app, Call& call) {
   AddWhere(take_in, &call.where, false);
   take_in->callback([&] { call.code = ImportCommand(call.where); });
 
+  auto* verify = app.add_subcommand(
+      "verify", "read all file contents again; fetch anew what is damaged or missing");
+  AddWhere(verify, &call.where, true);
+  verify->callback([&] { call.code = VerifyCommand(call.where); });
+
   auto* rebuild = app.add_subcommand("rebuild", "the way back when the index is damaged");
   AddWhere(rebuild, &call.where, false);
   rebuild->add_flag("--alone", call.alone, "no other host has the folder: wait for none");

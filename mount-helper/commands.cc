@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <thread>
 
 #include "mount-helper/ask.h"
 #include "mount-helper/cluster_files.h"
@@ -30,6 +31,7 @@ namespace {
 using nlohmann::json;
 
 constexpr auto kPatience = std::chrono::seconds(10);
+constexpr auto kVerifyLook = std::chrono::milliseconds(100);
 constexpr auto kCacheAttribute = "user.btfc.cache";  // of every mount's root
 
 std::filesystem::path Absolute(const std::string& path) {
@@ -237,6 +239,32 @@ int ImportCommand(const Where& where) {
   if (!answer) return 1;
   fmt::print("importing what lies below the mount; `btfc status` shows how far it is\n");
   return 0;
+}
+
+int VerifyCommand(const Where& where) {
+  if (!AskAt(where, {{"command", "verify"}})) return 1;
+  for (;;) {
+    const auto status = AskAt(where, {{"command", "status"}});
+    if (!status) return 1;
+    const auto& scrub = status->at("scrub");
+    if (scrub.at("running").get<bool>()) {
+      std::this_thread::sleep_for(kVerifyLook);  // the daemon tells nobody when it is done
+      continue;
+    }
+    if (where.json) {
+      fmt::print("{}\n", json{{"scrub", scrub}, {"lost", status->at("lost")}}.dump(2));
+      return status->at("lost").empty() ? 0 : 1;
+    }
+    const auto count = [&scrub](const char* key) { return scrub.at(key).get<std::uint64_t>(); };
+    const auto bad = count("damaged") + count("missing") + count("unreadable");
+    fmt::print("{} file contents ({}) were read: {}\n", count("objects"),
+               HumanBytes(count("bytes")),
+               bad == 0 ? "all are whole" : fmt::format("{} damaged or missing", bad));
+    for (const auto& path : status->at("lost")) {
+      fmt::print("  {} waits for a host that has its content\n", path.get<std::string>());
+    }
+    return status->at("lost").empty() ? 0 : 1;
+  }
 }
 
 }  // namespace btfc::mount_helper

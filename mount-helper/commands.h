@@ -29,6 +29,8 @@ int ImportCommand(const Where& where);
 // Writes an invitation for a host that may only read to the file `to`.
 int InviteCommand(const std::string& to, bool read_only, const Where& where);
 int RebuildCommand(const Where& where, bool alone);
+// Reads all contents again; 1 if some are damaged and no host has sent them.
+int VerifyCommand(const Where& where);
 
 // "2026-11-22 18:30", "2026-11-22", "2h" (ago). Of a time that is given to the second, the end of
 // it.

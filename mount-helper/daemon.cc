@@ -17,6 +17,7 @@
 #include "fs/mount.h"
 #include "fs/mount_point.h"
 #include "fs/object_store.h"
+#include "fs/scrub.h"
 #include "index/catalogue.h"
 #include "mount-helper/bridge.h"
 #include "mount-helper/cache_lock.h"
@@ -83,6 +84,7 @@ class Daemon {
   std::unique_ptr<fs::Files> files_;
   std::unique_ptr<fs::Mount> mount_;
   std::unique_ptr<torrent::Swarm> swarm_;
+  std::unique_ptr<fs::Scrub> scrub_;
   std::unique_ptr<ImportJob> import_;
   std::unique_ptr<ControlServer> control_;
 };
@@ -275,10 +277,15 @@ bool Daemon::StartSwarm() {
 }
 
 bool Daemon::StartControl() {
+  scrub_ = std::make_unique<fs::Scrub>(*catalogue_, *store_, *bridge_, fs::ScrubOptions(),
+                                       [this](const index::ContentId& id) {
+                                         files_->Lost(id);
+                                         if (!request_.lazy) swarm_->Want(id);
+                                       });
   import_ = std::make_unique<ImportJob>(request_, std::move(below_), *catalogue_, *store_, *swarm_,
                                         [this](const auto& changes) { mount_->Changed(changes); });
   auto control = ControlServer::Start(request_.cache, [this](const nlohmann::json& asked) {
-    return AnswerRequest(asked, request_, *catalogue_, *files_, *swarm_, *import_);
+    return AnswerRequest(asked, request_, *catalogue_, *files_, *swarm_, *import_, *scrub_);
   });
   if (!control) {
     return Fail(kExitFailed, fmt::format("cannot make the control socket in {}: {}",
@@ -347,6 +354,7 @@ void Daemon::Shutdown() {
   if (mount_) spdlog::info("stopping");
   control_.reset();
   import_.reset();
+  scrub_.reset();
   if (files_) files_->Stop();
   if (swarm_) swarm_->Stop();
   if (bridge_) bridge_->Disconnect();

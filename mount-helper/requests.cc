@@ -16,8 +16,9 @@ using nlohmann::json;
 json ErrorAnswer(const std::string& text) { return {{"error", text}}; }
 
 json Status(const MountRequest& request, index::Catalogue& catalogue, const fs::Files& files,
-            const torrent::Swarm& swarm, const ImportJob& import) {
+            const torrent::Swarm& swarm, const ImportJob& import, fs::Scrub& scrub) {
   json status = GatherStatus(catalogue, files, swarm, request.lazy);
+  AddScrub(status, scrub);
   status["cluster"] = request.spec;
   status["mount_point"] = request.mount_point.native();
   status["cache"] = request.cache.native();
@@ -29,9 +30,10 @@ json Status(const MountRequest& request, index::Catalogue& catalogue, const fs::
 }  // namespace
 
 json AnswerRequest(const json& asked, const MountRequest& request, index::Catalogue& catalogue,
-                   const fs::Files& files, const torrent::Swarm& swarm, ImportJob& import) {
+                   const fs::Files& files, const torrent::Swarm& swarm, ImportJob& import,
+                   fs::Scrub& scrub) {
   const auto command = asked.at("command").get<std::string>();
-  if (command == "status") return Status(request, catalogue, files, swarm, import);
+  if (command == "status") return Status(request, catalogue, files, swarm, import, scrub);
   if (command == "log") return AnswerLog(asked, catalogue);
   if (command == "restore") return AnswerRestore(asked, catalogue);
   if (command == "undelete") return AnswerUndelete(asked, catalogue);
@@ -39,6 +41,10 @@ json AnswerRequest(const json& asked, const MountRequest& request, index::Catalo
   if (command == "import") {
     const auto started = import.Again();
     return started ? json{{"import", "started"}} : ErrorAnswer(started.error().message());
+  }
+  if (command == "verify") {
+    scrub.Verify();
+    return {{"verify", "started"}};
   }
   return ErrorAnswer(fmt::format("the daemon does not know the command '{}'", command));
 }

@@ -72,6 +72,9 @@ json WarningsOf(const torrent::SwarmStatus& swarm) {
                                    std::abs(peer.clock_offset_ns) / 1'000'000'000,
                                    peer.clock_offset_ns > 0 ? "ahead of" : "behind"));
   }
+  if (swarm.no_room) {
+    warnings.push_back("the disk is nearly full: only what is read is fetched");
+  }
   if (swarm.bad_messages > 0) {
     warnings.push_back(fmt::format(
         "{} malformed messages from peers were dropped; the log names them", swarm.bad_messages));
@@ -168,6 +171,24 @@ json GatherStatus(index::Catalogue& catalogue, const fs::Files& files, const tor
   AddCounts(status, catalogue);
   status["health"] = HealthOf(status, swarm_status);
   return status;
+}
+
+void AddScrub(json& status, fs::Scrub& scrub) {
+  const auto report = scrub.Report();
+  status["scrub"] = {{"running", report.running},       {"objects", report.objects},
+                     {"bytes", report.bytes},           {"damaged", report.damaged},
+                     {"missing", report.missing},       {"unreadable", report.unreadable},
+                     {"strays_removed", report.strays}, {"ended_ns", report.ended_ns}};
+  auto lost = json::array();
+  for (const auto& content : scrub.Lost()) {
+    for (const auto& path : content.paths) lost.push_back(path);
+  }
+  for (const auto& path : lost) {
+    status["warnings"].push_back(
+        fmt::format("the content of {} was damaged or lost here; waiting for a host that has it",
+                    path.get<std::string>()));
+  }
+  status["lost"] = std::move(lost);
 }
 
 }  // namespace btfc::mount_helper

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "fs/files.h"
+#include "fs/scrub.h"
 #include "index/catalogue.h"
 #include "torrent/swarm.h"
 
@@ -13,6 +14,9 @@ namespace btfc::mount_helper {
 // The keys are stable: scripts use them (docs/PROTOCOL.md lists them).
 nlohmann::json GatherStatus(index::Catalogue& catalogue, const fs::Files& files,
                             const torrent::Swarm& swarm, bool lazy);
+
+// What the last pass over the objects found, and what is damaged and has not come back.
+void AddScrub(nlohmann::json& status, fs::Scrub& scrub);
 
 // For a person. `status` as GatherStatus and the daemon filled it in.
 std::string DescribeStatus(const nlohmann::json& status);

@@ -17,6 +17,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds kFirstByteMax{300};  // then asked for again
 constexpr milliseconds kStallMax{3000};     // once bytes have come
 constexpr milliseconds kPatienceMax{10'000};
+constexpr milliseconds kNoHolderRetry{5000};
 constexpr milliseconds kOthersMax{150};  // for others that fetch the same to be ready
 constexpr std::uint64_t kWorthWaiting = 4 * 1024 * 1024;  // bytes of an object
 constexpr milliseconds kIdleMax{30'000};                  // loaded though nobody reads any more
@@ -284,6 +285,24 @@ void Fetcher::DropUnneeded() {
   });
 }
 
+// Nobody has it any more, or not at present: a holder that was killed, a content that was
+// superseded while it came. What is there is kept for the next time.
+void Fetcher::SuspendLarge(Item& item) {
+  spdlog::debug("object {} has no holder now", index::ToHex(item.id));
+  *item.cancelled = true;
+  SetStage(item, Stage::kClosing);
+  exchange_.torrents.Unload(item.id, [this, id = item.id] {
+    Item* const left = Find(id);
+    if (left == nullptr) return;
+    exchange_.disk.Post([this, id, partial = Partial(id), have = left->have]() mutable {
+      partial.file = exchange_.objects.PartialPath(id);
+      NotePartial(partial, id, have);
+    });
+    Park(*left, kNoHolderRetry);
+    if (!Needed(*left)) MaybeForget(id);
+  });
+}
+
 void Fetcher::TickLarge(Item& item) {
   const auto now = Clock::now();
   if (item.stage == Stage::kLayer && now - item.since > item.patience) {
@@ -315,6 +334,8 @@ void Fetcher::TickLarge(Item& item) {
 void Fetcher::Restart(Item& item) {
   spdlog::debug("object {} stalls; connecting anew", index::ToHex(item.id));
   if (item.sources.empty()) {
+    // Whoever waits for its bytes keeps its place; else those have it that can be delivered.
+    if (item.reads.empty()) return SuspendLarge(item);
     return Ask({item.id}, exchange_.members.Peers());
   }
   for (auto& [peer, source] : item.sources) {

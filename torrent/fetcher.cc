@@ -156,6 +156,11 @@ void Fetcher::Pump() {
   }
   if (!ids.empty()) LookAndAsk(ids);
 
+  std::uint64_t planned = 0;  // bytes of what is under way, which the disk may not have taken yet
+  for (const auto* const active : {&active_small_, &active_large_}) {
+    for (const auto& id : *active) planned += id.size;
+  }
+  bool no_room = false;
   std::vector<index::ContentId> begin;
   for (const auto* const ready : {&ready_small_, &ready_large_}) {
     const bool small = ready == &ready_small_;
@@ -164,10 +169,16 @@ void Fetcher::Pump() {
     for (const auto& id : *ready) {
       const bool urgent = !Find(id)->reads.empty();
       if (!urgent && free == 0) continue;
+      if (!urgent && !exchange_.objects.HasRoom(planned + id.size)) {
+        no_room = true;
+        continue;
+      }
       if (!urgent) --free;
+      planned += id.size;
       begin.push_back(id);
     }
   }
+  no_room_ = no_room;
   for (const auto& id : begin) {
     if (Item* const item = Find(id)) Begin(*item);
   }
@@ -179,6 +190,7 @@ void Fetcher::LookAndAsk(const std::vector<index::ContentId>& ids) {
   exchange_.disk.Post([this, ids] {
     std::vector<index::ContentId> here;
     std::vector<index::ContentId> missing;
+    std::vector<index::ContentId> superseded;
     std::map<index::ContentId, Layer> layers;
     for (const auto& id : ids) {
       if (exchange_.objects.Find(id)) {
@@ -186,23 +198,24 @@ void Fetcher::LookAndAsk(const std::vector<index::ContentId>& ids) {
         continue;
       }
       missing.push_back(id);
+      if (!exchange_.objects.Needed(id)) superseded.push_back(id);
       auto layer = IsSmall(id) ? std::nullopt : exchange_.layers.Find(id);
       if (layer) {
         layers[id] = std::make_shared<const std::vector<index::Hash>>(std::move(*layer));
       }
     }
-    exchange_.loop.Post(
-        [this, here = std::move(here), missing = std::move(missing), layers = std::move(layers)] {
-          for (const auto& id : here) Arrived(id);
-          Ask(missing, exchange_.members.Peers());
-          for (const auto& id : missing) {
-            Item* const item = Find(id);
-            if (item == nullptr) continue;
-            if (const auto layer = layers.find(id); layer != layers.end())
-              item->layer = layer->second;
-            MaybePark(*item);
-          }
-        });
+    exchange_.loop.Post([this, here = std::move(here), missing = std::move(missing),
+                         layers = std::move(layers), superseded = std::move(superseded)] {
+      for (const auto& id : here) Arrived(id);
+      for (const auto& id : superseded) Unwant(id);
+      Ask(missing, exchange_.members.Peers());
+      for (const auto& id : missing) {
+        Item* const item = Find(id);
+        if (item == nullptr) continue;
+        if (const auto layer = layers.find(id); layer != layers.end()) item->layer = layer->second;
+        MaybePark(*item);
+      }
+    });
   });
 }
 
@@ -386,6 +399,7 @@ void Fetcher::Tick() {
   if (now - last_slow_tick_ < kSlowTick) return;
   last_slow_tick_ = now;
   each(active_small_, [this](Item& item) { TickSmall(item); });
+  if (no_room_) SchedulePump();  // there may be some now
   for (auto& [id, item] : items_) {
     if (item->stage == Stage::kParked && now > item->retry) {
       Enqueue(*item);
@@ -409,6 +423,7 @@ void Fetcher::Close() {
 }
 
 void Fetcher::Fill(SwarmStatus& status) const {
+  status.no_room = no_room_;
   const std::lock_guard lock(mutex_);
   for (const auto& [id, progress] : progress_) {
     if (progress->active) {

@@ -173,6 +173,7 @@ class Fetcher final : public Holder::Sharing {
   void Restart(Item& item);
   PartialFile Partial(const index::ContentId& id) const;
   void LeaveLarge(Item& item);
+  void SuspendLarge(Item& item);
 
   // fetch_read.cc
   void UrgeReads(Item& item);
@@ -201,6 +202,7 @@ class Fetcher final : public Holder::Sharing {
   };
   std::map<PeerPtr, Receipt> receipts_;  // of chunks
   Clock::time_point last_slow_tick_;
+  std::atomic<bool> no_room_ = false;  // the disk is too full for something that could be fetched
 
   mutable std::mutex mutex_;
   std::map<index::ContentId, std::shared_ptr<Progress>> progress_;  // guarded by mutex_

@@ -32,6 +32,11 @@ class ObjectPort {
   virtual std::optional<Lack> Missing() { return std::nullopt; }
   // Objects that have a partial file and that no version needs any more.
   virtual std::vector<index::ContentId> UnneededPartials() { return {}; }
+  // Whether a current file still has this content. What was superseded on its way is given up.
+  virtual bool Needed(const index::ContentId& /*id*/) { return true; }
+  // Whether the disk can take so many bytes more and keep what others need of it. What nobody waits
+  // for is not fetched otherwise.
+  virtual bool HasRoom(std::uint64_t /*bytes*/) { return true; }
   // PartialPath(id) now holds exactly the verified bytes, and the swarm has closed it.
   virtual Result<void> Arrived(const index::ContentId& id) = 0;
 };

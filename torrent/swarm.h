@@ -64,6 +64,7 @@ struct SwarmStatus {
   std::vector<PeerStatus> peers;
   std::vector<TransferStatus> fetching;
   std::uint64_t waiting = 0;        // objects wanted, not begun
+  bool no_room = false;             // the disk is too full to fetch what nobody waits for
   std::uint64_t refused_peers = 0;  // bad certificates
   std::uint64_t bad_messages = 0;
 };

@@ -193,5 +193,31 @@ TEST(FaultsTest, AFullDiskIsSaidAndHarmsNothing) {
   Shell("umount " + lab[0].cache().native());
 }
 
+// The mirror leaves the last of the disk alone; what somebody reads still comes.
+TEST(FaultsTest, ANearlyFullDiskIsNotFilledByTheMirror) {
+  BTFC_NEEDS_LAB();
+  Lab lab(2);
+  ASSERT_TRUE(lab[0].Start());
+  WriteFile(lab[0] / "a", RandomBytes(12 << 20, 1));
+  WriteFile(lab[0] / "b", RandomBytes(12 << 20, 2));
+  ASSERT_TRUE(Shell("mount -t tmpfs -o size=40m,mode=700 none " + lab[1].cache().native()).ok());
+  ASSERT_TRUE(Shell("head -c 8000000 /dev/zero > " + (lab[1].cache() / "ballast").native()).ok());
+  lab.ShareKey(lab[1]);
+  ASSERT_TRUE(lab[1].Start());
+  // One of the two fits beside the index and its reserve.
+  EXPECT_TRUE(Eventually([&] {
+    const auto status = lab[1].Status();
+    return !status.empty() && status["missing_objects"] == 1 && status["fetching"].empty() &&
+           status["warnings"].dump().find("nearly full") != std::string::npos;
+  })) << lab[1].Status().dump(1);
+  EXPECT_NE(std::string::npos, lab[1].Log().find("nearly full"));
+  WriteFile(lab[1] / "own", "there is room for this");
+  // With room again it goes on by itself.
+  std::filesystem::remove(lab[1].cache() / "ballast");
+  EXPECT_TRUE(lab.EventuallyEqual());
+  EXPECT_EQ(0, lab[1].Stop());
+  Shell("umount " + lab[1].cache().native());
+}
+
 }  // namespace
 }  // namespace btfc::cluster

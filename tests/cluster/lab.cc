@@ -101,6 +101,7 @@ bool Host::Start(const std::string& options) {
       BTFC_MOUNT_PROGRAM,        "lab", mount_.native(), "--foreground", "-v", "-o",
       "cache=" + cache_.native()};
   if (!options.empty()) command.insert(command.end(), {"-o", options});
+  if (!environment_.empty()) command.insert(command.begin(), {"env", environment_});
   daemon_ = Daemon(command, net_, (folder_ / "log").native());
   return Eventually([this] { return !daemon_.running() || !Status().empty(); }, kPatience) &&
          daemon_.running();

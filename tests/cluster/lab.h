@@ -38,6 +38,8 @@ class Host {
 
   // Starts mount.btfc --foreground with more -o options; waits until the mount answers.
   [[nodiscard]] bool Start(const std::string& options = "");
+  // NAME=VALUE for the daemons to come; empty: nothing special.
+  void SetEnvironment(const std::string& variable) { environment_ = variable; }
   // umount; the daemon's exit code, -1 if it did not end.
   int Stop();
   // SIGKILL, and the dead mount is detached.
@@ -65,6 +67,7 @@ class Host {
   int number_;
   std::filesystem::path folder_, mount_, cache_;
   int net_ = -1;
+  std::string environment_;
   Daemon daemon_;
 };
 

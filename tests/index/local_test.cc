@@ -310,6 +310,8 @@ TEST_F(LocalTest, AFileRemovedWhileItIsWrittenIsNotCommitted) {
   EXPECT_TRUE(a_->Forget(old));
   EXPECT_TRUE(a_->Forget(fresh));
   EXPECT_TRUE(a_->DirtyFiles().value().empty());
+  // Nor once the kernel has forgotten it, which may come before the commit.
+  EXPECT_ERRNO(ESTALE, a_->Commit(fresh, VersionOf("y"), false));
   EXPECT_ERRNO(ENOENT, a_->Get(fresh));
 }
 

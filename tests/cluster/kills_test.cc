@@ -1,0 +1,195 @@
+// A daemon that is killed at each of its fault points and at random moments, while applications
+// work in its mount and another host sends it files. The log of what the applications were told
+// decides what must be there.
+#include <gtest/gtest.h>
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <random>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "index/fault_point.h"
+#include "lab.h"
+#include "load.h"
+
+namespace btfc::cluster {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr int kKilled = 128 + SIGKILL;
+constexpr auto kPointPatience = std::chrono::seconds(15);
+
+bool Long() { return std::getenv("BTFC_LONG") != nullptr; }
+
+struct Kill {
+  std::string point;  // empty: at a moment
+  unsigned pass = 1;
+  milliseconds moment{0};
+};
+
+std::string IntegrityOf(const std::filesystem::path& index) {
+  sqlite3* database = nullptr;
+  std::string answer;
+  if (sqlite3_open_v2(index.c_str(), &database, SQLITE_OPEN_READWRITE, nullptr) == SQLITE_OK) {
+    sqlite3_exec(
+        database, "PRAGMA integrity_check",
+        [](void* to, int, char** values, char**) {
+          *static_cast<std::string*>(to) += values[0];
+          return 0;
+        },
+        &answer, nullptr);
+  }
+  sqlite3_close(database);
+  return answer;
+}
+
+class KillsTest : public testing::Test {
+ protected:
+  void SetUpHosts() {
+    lab_ = std::make_unique<Lab>(2);
+    ASSERT_TRUE(lab_->StartAll());
+    for (unsigned i = 0; i < 3; ++i) {
+      ours_.push_back(
+          std::make_unique<Application>(Victim().mount(), "ours" + std::to_string(i), 100 + i));
+      ASSERT_TRUE(ours_.back()->Begin()) << ours_.back()->complaint();
+    }
+    theirs_ = std::make_unique<Application>((*lab_)[1].mount(), "theirs", 1);
+    ASSERT_TRUE(theirs_->Begin()) << theirs_->complaint();
+  }
+  Host& Victim() { return (*lab_)[0]; }
+
+  // Starts the daemon, which may die while it does, lets the applications work, kills.
+  void Round(const Kill& kill) {
+    ASSERT_TRUE(theirs_->Run(never_, 6)) << theirs_->complaint();
+    if (!kill.point.empty()) {
+      Victim().SetEnvironment("BTFC_FAULT_POINT=" + kill.point + ":" + std::to_string(kill.pass));
+    }
+    bool started = Victim().Start();
+    Victim().SetEnvironment("");
+    if (!started) {
+      ASSERT_EQ(kKilled, Victim().WaitForEnd(milliseconds(0)));
+      reached_.insert(kill.point);
+      Victim().Kill();
+      ASSERT_TRUE(Victim().Start());
+    }
+    for (const auto& ours : ours_) ASSERT_TRUE(ours->Check()) << ours->complaint();
+    Work(kill);
+    Victim().Kill();
+  }
+
+  void Work(const Kill& kill) {
+    std::atomic<bool> stop = false;
+    std::vector<std::thread> threads;
+    for (const auto& ours : ours_) {
+      threads.emplace_back([&] { (void)ours->Run(stop, 1'000'000); });
+    }
+    const bool at_point = !kill.point.empty() && (Long() || !reached_.contains(kill.point));
+    const auto ended = Victim().WaitForEnd(at_point ? milliseconds(kPointPatience) : kill.moment);
+    if (ended == kKilled) reached_.insert(kill.point);
+    EXPECT_TRUE(ended == -1 || ended == kKilled) << "it ended by itself: " << ended;
+    const bool by_itself =
+        std::any_of(ours_.begin(), ours_.end(), [](const auto& ours) { return ours->gone(); });
+    EXPECT_FALSE(ended == -1 && by_itself) << "a call failed though the daemon lived";
+    if (ended == -1) {
+      ::kill(Victim().pid(), SIGKILL);
+      EXPECT_EQ(kKilled, Victim().WaitForEnd(std::chrono::seconds(30)));
+    }
+    stop = true;
+    for (auto& thread : threads) thread.join();
+    for (const auto& ours : ours_) ASSERT_EQ("", ours->complaint());
+  }
+
+  // Everybody has what the applications were told, and nothing else.
+  void CheckAll() {
+    ASSERT_TRUE(Victim().Start());
+    for (const auto& ours : ours_) ASSERT_TRUE(ours->Check()) << ours->complaint();
+    ASSERT_TRUE(theirs_->Check()) << theirs_->complaint();
+    ASSERT_TRUE(lab_->EventuallyEqual());
+    for (const auto& ours : ours_) {
+      EXPECT_TRUE(ours->CheckOn((*lab_)[1].mount())) << ours->complaint();
+    }
+    EXPECT_TRUE(theirs_->CheckOn(Victim().mount())) << theirs_->complaint();
+    EXPECT_EQ(0, Victim().Status()["conflicts"]);
+    EXPECT_TRUE(std::filesystem::is_empty(Victim().cache() / "lost+found"));
+    EXPECT_TRUE(Eventually([&] { return std::filesystem::is_empty(Victim().cache() / "work"); }))
+        << "working files stay behind";
+    for (std::size_t i = 0; i < lab_->size(); ++i) {
+      EXPECT_EQ(0, (*lab_)[i].Stop());
+      EXPECT_EQ("ok", IntegrityOf((*lab_)[i].cache() / "index.db"));
+    }
+  }
+
+  std::unique_ptr<Lab> lab_;
+  std::vector<std::unique_ptr<Application>> ours_;
+  std::unique_ptr<Application> theirs_;
+  std::set<std::string> reached_;
+  const std::atomic<bool> never_ = false;
+};
+
+// Points that only an import passes have a test of their own.
+bool OfImport(std::string_view point) { return point.starts_with("import."); }
+
+TEST_F(KillsTest, NothingThatWasToldIsLost) {
+  BTFC_NEEDS_LAB();
+  ASSERT_NO_FATAL_FAILURE(SetUpHosts());
+  Victim().Kill();
+  const unsigned kills = Long() ? 1000 : 50;
+  std::mt19937 random(7);
+  std::vector<std::string> points;
+  for (const auto point : fault::kPoints) {
+    if (!OfImport(point)) points.emplace_back(point);
+  }
+  for (unsigned i = 0; i < kills; ++i) {
+    Kill kill;
+    kill.moment = milliseconds(std::uniform_int_distribution(1, 200)(random));
+    if (i < points.size() || (Long() && i % 2 == 0)) {
+      kill.point = points[i % points.size()];
+      kill.pass = i < points.size() ? 1 : std::uniform_int_distribution(1U, 30U)(random);
+    }
+    SCOPED_TRACE("kill " + std::to_string(i) + " " + kill.point + ":" + std::to_string(kill.pass));
+    ASSERT_NO_FATAL_FAILURE(Round(kill));
+  }
+  ASSERT_NO_FATAL_FAILURE(CheckAll());
+  for (const auto& point : points) EXPECT_TRUE(reached_.contains(point)) << point;
+  for (const auto& ours : ours_) EXPECT_GT(ours->done(), 100U);
+}
+
+// The folder below the mount point is taken in whole and once, however often that was interrupted.
+TEST_F(KillsTest, AnImportGoesOnWhereItWasKilled) {
+  BTFC_NEEDS_LAB();
+  Lab lab(1);
+  for (unsigned i = 0; i < 700; ++i) {
+    const auto size = i % 100 == 7 ? 200'000 : 500;
+    WriteFile(lab[0] / ("f" + std::to_string(i)), RandomBytes(size, i));
+  }
+  const auto before = Describe(lab[0].mount());
+  for (const std::string point : {"import.staged", "import.linked", "import.done"}) {
+    for (const std::string pass : {":1", ":3"}) {
+      lab[0].SetEnvironment("BTFC_FAULT_POINT=" + point + pass);
+      (void)lab[0].Start();
+      // Later points are not passed any more once all of their kind is done.
+      const auto ended = lab[0].WaitForEnd(milliseconds(pass == ":1" ? 30'000 : 5'000));
+      if (pass == ":1") {
+        EXPECT_EQ(kKilled, ended) << point;
+      }
+      lab[0].Kill();
+    }
+  }
+  lab[0].SetEnvironment("");
+  ASSERT_TRUE(lab[0].Start());
+  EXPECT_TRUE(Eventually([&] { return Describe(lab[0].mount()) == before; }));
+  EXPECT_EQ(0, lab[0].Stop());
+  EXPECT_EQ("ok", IntegrityOf(lab[0].cache() / "index.db"));
+}
+
+}  // namespace
+}  // namespace btfc::cluster

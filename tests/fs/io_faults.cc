@@ -1,0 +1,131 @@
+#include "tests/fs/io_faults.h"
+
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdarg>
+#include <cstdio>
+#include <initializer_list>
+#include <utility>
+
+namespace btfc::fs {
+namespace {
+
+std::atomic<bool> g_armed = false;
+std::atomic<unsigned> g_calls = 0;
+std::atomic<unsigned> g_nth = 0;
+std::atomic<int> g_error = 0;
+
+// Whether this call is the one; errno is set.
+bool Fails() {
+  if (!g_armed || ++g_calls != g_nth) return false;
+  errno = g_error;
+  return true;
+}
+
+}  // namespace
+
+IoFaults::IoFaults(unsigned nth, int error) {
+  g_calls = 0;
+  g_nth = nth;
+  g_error = error;
+  g_armed = true;
+}
+
+IoFaults::~IoFaults() { g_armed = false; }
+
+unsigned IoFaults::Calls() { return g_calls; }
+
+}  // namespace btfc::fs
+
+using btfc::fs::Fails;
+
+// NOLINTBEGIN(bugprone-reserved-identifier): the linker's names
+#define BTFC_WRAP(name, parameters, arguments) \
+  int __real_##name parameters;                \
+  int __wrap_##name parameters { return Fails() ? -1 : __real_##name arguments; }
+
+extern "C" {
+
+BTFC_WRAP(rename, (const char* from, const char* to), (from, to))
+BTFC_WRAP(renameat2, (int a, const char* from, int b, const char* to, unsigned flags),
+          (a, from, b, to, flags))
+BTFC_WRAP(link, (const char* from, const char* to), (from, to))
+BTFC_WRAP(unlink, (const char* path), (path))
+BTFC_WRAP(fsync, (int fd), (fd))
+BTFC_WRAP(fdatasync, (int fd), (fd))
+BTFC_WRAP(ftruncate, (int fd, off_t size), (fd, size))
+BTFC_WRAP(chmod, (const char* path, mode_t mode), (path, mode))
+BTFC_WRAP(fchmod, (int fd, mode_t mode), (fd, mode))
+BTFC_WRAP(futimens, (int fd, const timespec times[2]), (fd, times))
+
+ssize_t __real_pwrite(int fd, const void* bytes, size_t size, off_t offset);
+ssize_t __wrap_pwrite(int fd, const void* bytes, size_t size, off_t offset) {
+  return Fails() ? -1 : __real_pwrite(fd, bytes, size, offset);
+}
+
+ssize_t __real_copy_file_range(int in, loff_t* from, int out, loff_t* to, size_t size,
+                               unsigned flags);
+ssize_t __wrap_copy_file_range(int in, loff_t* from, int out, loff_t* to, size_t size,
+                               unsigned flags) {
+  return Fails() ? -1 : __real_copy_file_range(in, from, out, to, size, flags);
+}
+
+int __real_open(const char* path, int flags, ...);
+int __wrap_open(const char* path, int flags, ...) {
+  va_list rest;
+  va_start(rest, flags);
+  const mode_t mode = (flags & O_CREAT) != 0 ? va_arg(rest, mode_t) : 0;
+  va_end(rest);
+  return Fails() ? -1 : __real_open(path, flags, mode);
+}
+
+}  // extern "C"
+// NOLINTEND(bugprone-reserved-identifier)
+
+namespace btfc::fs {
+namespace {
+
+// What SQLite called before.
+struct Former {
+  int (*open)(const char*, int, int) = nullptr;
+  ssize_t (*pwrite)(int, const void*, size_t, off_t) = nullptr;
+  int (*ftruncate)(int, off_t) = nullptr;
+};
+Former g_former;
+
+int SqliteOpen(const char* path, int flags, int mode) {
+  return Fails() ? -1 : g_former.open(path, flags, mode);
+}
+ssize_t SqlitePwrite(int fd, const void* bytes, size_t size, off_t offset) {
+  return Fails() ? -1 : g_former.pwrite(fd, bytes, size, offset);
+}
+int SqliteFtruncate(int fd, off_t size) { return Fails() ? -1 : g_former.ftruncate(fd, size); }
+
+template <class Function>
+void Replace(sqlite3_vfs* vfs, const char* name, Function& former, Function replacement) {
+  const auto current = vfs->xGetSystemCall(vfs, name);
+  if (current == nullptr) return;
+  former = reinterpret_cast<Function>(current);
+  vfs->xSetSystemCall(vfs, name, reinterpret_cast<sqlite3_syscall_ptr>(replacement));
+}
+
+}  // namespace
+
+void WatchSqlite() {
+  static const bool kDone = [] {
+    sqlite3_vfs* const vfs = sqlite3_vfs_find(nullptr);
+    Replace(vfs, "open", g_former.open, &SqliteOpen);
+    Replace(vfs, "pwrite", g_former.pwrite, &SqlitePwrite);
+    Replace(vfs, "pwrite64", g_former.pwrite, &SqlitePwrite);
+    Replace(vfs, "ftruncate", g_former.ftruncate, &SqliteFtruncate);
+    return true;
+  }();
+  (void)kDone;
+}
+
+}  // namespace btfc::fs

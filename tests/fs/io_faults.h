@@ -1,0 +1,24 @@
+// Makes one system call of the filesystem or the index fail. The calls of fs/ and index/ come here
+// by the linker's --wrap, those of SQLite by its table of system calls; the code under test knows
+// nothing of it.
+#pragma once
+
+namespace btfc::fs {
+
+// One at a time. Counted are the calls of all threads that change the disk, or open something.
+class IoFaults {
+ public:
+  // The `nth` call from now on (from 1) answers `error`, once; 0: none does.
+  IoFaults(unsigned nth, int error);
+  ~IoFaults();
+  IoFaults(const IoFaults&) = delete;
+  IoFaults& operator=(const IoFaults&) = delete;
+
+  // Calls so far.
+  static unsigned Calls();
+};
+
+// From now on SQLite asks here, too. Before the first database is opened.
+void WatchSqlite();
+
+}  // namespace btfc::fs
