@@ -334,8 +334,7 @@ Result<bool> Importer::SameFile(const index::Node& node, const FoundFile& found,
   if (node.content.state == index::Content::State::kNone) return false;
   if (id) return node.content.id == *id;
   if (node.content.id.size != static_cast<std::uint64_t>(found.stat.st_size)) return false;
-  // An import that was interrupted has written exactly this time.
-  if (node.mtime_ns == ToNs(found.stat.st_mtim)) return true;
+  // Equal size and time do not make equal bytes: another host's file may be the one that is there.
   BOOST_OUTCOME_TRYA(hashed, index::HashFile(found.fd.get(), cancelled_));
   return hashed.id == node.content.id;
 }

@@ -38,7 +38,9 @@ std::filesystem::path Absolute(const std::string& path) {
   std::error_code error;
   auto absolute = (std::filesystem::current_path(error) / path).lexically_normal();
   if (!absolute.has_filename() && absolute.has_relative_path()) absolute = absolute.parent_path();
-  return absolute;
+  // A symlink itself may be meant, those on the way to it are not. What was deleted is not there.
+  const auto parent = std::filesystem::weakly_canonical(absolute.parent_path(), error);
+  return error ? absolute : parent / absolute.filename();
 }
 
 // The mount a person means, or in `why` what to say.
@@ -46,6 +48,7 @@ std::optional<MountedFolder> FindMount(const std::string& path, std::string* why
   std::error_code error;
   if (!path.empty()) {
     if (auto mount = MountOf(Absolute(path))) return mount;
+    if (auto mount = MountOf(WithoutSymlinks(Absolute(path)))) return mount;
     *why = fmt::format("{} is not in a mounted btfc folder", path);
     return std::nullopt;
   }
@@ -137,6 +140,13 @@ std::pair<std::string, std::filesystem::path> ClusterAt(const Where& where,
   return {mount_point.filename().string(), mount_point};
 }
 
+// `mount.btfc -o key=` may have put it elsewhere, which the daemon knows if there is one.
+std::filesystem::path KeyFileOf(const std::filesystem::path& cache) {
+  const auto status = AskDaemon(cache, {{"command", "status"}}, kPatience);
+  if (status && status.value().contains("key")) return status.value()["key"].get<std::string>();
+  return cache / "cluster.key";
+}
+
 }  // namespace
 
 int StatusCommand(const Where& where) {
@@ -157,7 +167,7 @@ int KeyCommand(const Where& where) {
   std::string why;
   const auto cache = FindCache(where, &why);
   if (!cache) return Complain(why);
-  const auto file = *cache / "cluster.key";
+  const auto file = KeyFileOf(*cache);
   const auto key = torrent::ReadClusterKey(file, &why);
   if (!key) return Complain(why);
   std::string id;
@@ -207,7 +217,7 @@ int InviteCommand(const std::string& to, bool read_only, const Where& where) {
   std::string why;
   const auto cache = FindCache(where, &why);
   if (!cache) return Complain(why);
-  const auto key = torrent::ReadClusterKey(*cache / "cluster.key", &why);
+  const auto key = torrent::ReadClusterKey(KeyFileOf(*cache), &why);
   if (!key) return Complain(why);
   const auto invitation = torrent::InviteReadOnly(key.value());
   if (!invitation) {
@@ -242,9 +252,9 @@ int ImportCommand(const Where& where) {
 }
 
 int VerifyCommand(const Where& where) {
-  if (!AskAt(where, {{"command", "verify"}})) return 1;
+  if (!AskAtMount({{"command", "verify"}}, where)) return 1;
   for (;;) {
-    const auto status = AskAt(where, {{"command", "status"}});
+    const auto status = AskAtMount({{"command", "status"}}, where);
     if (!status) return 1;
     const auto& scrub = status->at("scrub");
     if (scrub.at("running").get<bool>()) {

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <spdlog/sinks/rotating_file_sink.h>
 #include <spdlog/spdlog.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <array>
@@ -100,6 +101,13 @@ bool Daemon::CheckMountPoint() {
   const auto& path = request_.mount_point;
   const auto reach = [&] {
     below_ = fs::Fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    struct statvfs figures {};
+    // The kernel opens the root of a dead mount from what it remembers; statfs asks the daemon.
+    if (below_ && fstatvfs(below_.get(), &figures) != 0) {
+      const int problem = errno;
+      below_.Reset();
+      errno = problem;
+    }
     return static_cast<bool>(below_);
   };
   bool reached = reach();

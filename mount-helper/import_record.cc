@@ -17,8 +17,10 @@ namespace btfc::mount_helper {
 namespace {
 
 constexpr std::size_t kExamples = 3;
-constexpr std::size_t kWriteAt = 64 * 1024;  // bytes
-constexpr unsigned kDepthMax = 1000;         // as fs::Import
+// Bytes. Small: what a kill finds unwritten is looked at again, and may have been deleted
+// meanwhile.
+constexpr std::size_t kWriteAt = 512;
+constexpr unsigned kDepthMax = 1000;  // as fs::Import
 
 using Visit = std::function<void(const std::string& path, const struct stat& stat)>;
 

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "mount-helper/daemon.h"
+#include "mount-helper/mounts.h"
 #include "mount-helper/options.h"
 #include "mount-helper/reporter.h"
 
@@ -23,7 +24,8 @@ int Main(const std::vector<std::string>& arguments) {
     fmt::print("{}", help->version ? "mount.btfc " BTFC_VERSION "\n" : MountUsage());
     return kExitOk;
   }
-  const auto& request = std::get<MountRequest>(parsed);
+  auto request = std::get<MountRequest>(parsed);
+  request.mount_point = WithoutSymlinks(request.mount_point);
   Reporter reporter = request.foreground || request.fake ? Reporter() : GoToBackground();
   return RunDaemon(request, reporter);
 }

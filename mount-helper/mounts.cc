@@ -36,6 +36,14 @@ std::optional<MountedFolder> MountOf(const std::filesystem::path& path) {
   return best;
 }
 
+std::filesystem::path WithoutSymlinks(const std::filesystem::path& mount_point) {
+  std::error_code error;
+  auto whole = std::filesystem::canonical(mount_point, error);
+  if (!error) return whole;
+  const auto parent = std::filesystem::canonical(mount_point.parent_path(), error);
+  return error ? mount_point : parent / mount_point.filename();
+}
+
 bool IsMounted(const std::filesystem::path& mount_point) {
   const auto mounts = ListMounts();
   return std::any_of(mounts.begin(), mounts.end(),

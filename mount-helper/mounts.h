@@ -19,6 +19,8 @@ std::vector<MountedFolder> ListMounts();
 // The btfc mount that holds `path` (absolute), if any; the innermost.
 std::optional<MountedFolder> MountOf(const std::filesystem::path& path);
 
+// Without symlinks, as /proc/mounts has it; as it is if it cannot be resolved (a dead mount).
+std::filesystem::path WithoutSymlinks(const std::filesystem::path& mount_point);
 bool IsMounted(const std::filesystem::path& mount_point);
 
 }  // namespace btfc::mount_helper

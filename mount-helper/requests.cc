@@ -22,6 +22,7 @@ json Status(const MountRequest& request, index::Catalogue& catalogue, const fs::
   status["cluster"] = request.spec;
   status["mount_point"] = request.mount_point.native();
   status["cache"] = request.cache.native();
+  status["key"] = (request.key.empty() ? request.cache / "cluster.key" : request.key).native();
   status["pid"] = getpid();
   if (const auto text = import.Describe(); !text.empty()) status["import"] = text;
   return status;

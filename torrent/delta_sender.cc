@@ -261,9 +261,11 @@ void DeltaSender::TellAll() {
   }
 }
 
+// What a read-only host has written for itself (its device's row) is told to nobody.
 void DeltaSender::UpdateSync(State& state, const index::Summary& known) {
-  state.peer->in_sync =
-      state.heard && Covers(state.confirmed, known) && Covers(known, state.confirmed);
+  const bool sent = options_.read_only || Covers(state.confirmed, known);
+  const bool received = state.peer->read_only || Covers(known, state.confirmed);
+  state.peer->in_sync = state.heard && sent && received;
 }
 
 // The peer said that it knows this.

@@ -61,12 +61,25 @@ TEST_F(ProgramsTest, NoMountOverAMount) {
 TEST_F(ProgramsTest, AMountReplacesTheDeadOneOfAKilledDaemon) {
   ASSERT_EQ(0, Mount(Point().native() + " " + Cache()).code);
   WriteFile(Point() / "file", "closed");
+  // The kernel remembers the root now, and opens it though its daemon is dead.
+  EXPECT_FALSE(std::filesystem::is_empty(Point()));
   const pid_t daemon = host().Status()["pid"].get<pid_t>();
   kill(daemon, SIGKILL);
   ASSERT_TRUE(Eventually([&] { return HasEnded(daemon); }));
   const auto again = Mount(Point().native() + " " + Cache());
   ASSERT_EQ(0, again.code) << again.output;
   EXPECT_EQ("closed", ReadFile(Point() / "file"));
+}
+
+TEST_F(ProgramsTest, ASymlinkToTheMountPointIsTheMountPoint) {
+  const auto link = host().folder() / "link";
+  std::filesystem::create_symlink(Point(), link);
+  ASSERT_EQ(0, Mount("lab " + link.native() + " " + Cache()).code);
+  EXPECT_TRUE(Mounted());
+  EXPECT_EQ(Point().native(), host().Status()["mount_point"]);
+  const auto again = Mount("lab " + link.native() + " " + Cache());
+  EXPECT_EQ(32, again.code);
+  EXPECT_NE(std::string::npos, again.output.find("already")) << again.output;
 }
 
 TEST_F(ProgramsTest, WrongCallsAreNamedAndMountNothing) {

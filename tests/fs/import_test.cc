@@ -157,6 +157,16 @@ TEST_P(ImportModes, OtherContentsUnderANameStandBesideIt) {
   EXPECT_EQ(Names(), names) << "again makes no more of them";
 }
 
+TEST_P(ImportModes, EqualSizeAndTimeDoNotMakeOneFile) {
+  host_.File("f", "the cluster's");
+  WriteFile(from_ / "f", "this folder's");
+  const timespec mtime{At("f").mtime_ns / 1'000'000'000, At("f").mtime_ns % 1'000'000'000};
+  const timespec times[2] = {mtime, mtime};
+  ASSERT_EQ(0, utimensat(AT_FDCWD, (from_ / "f").c_str(), times, 0));
+  ASSERT_TRUE(Run(GetParam()));
+  EXPECT_EQ(Names().size(), 2U) << "the folder's stands beside the cluster's";
+}
+
 TEST_P(ImportModes, GoesOnWhereItWasInterrupted) {
   constexpr int kFiles = 700;
   for (int i = 0; i < kFiles; ++i) {
