@@ -198,6 +198,7 @@ void Scrub::TakeOut(const index::ContentId& id, Verdict verdict) {
 
 // Files in the store that the catalogue knows nothing of: a crash left them before their row.
 void Scrub::RemoveStrays() {
+  if (options_.keep_strays && options_.keep_strays()) return;
   std::error_code error;
   std::filesystem::recursive_directory_iterator entry(store_.objects_folder(), error);
   for (const std::filesystem::recursive_directory_iterator end; !error && entry != end;

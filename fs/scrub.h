@@ -26,6 +26,8 @@ struct ScrubOptions {
   std::chrono::seconds between{std::chrono::hours(24 * 30)};
   // A file without a row that is younger may be about to get one.
   std::chrono::seconds stray_age{3600};
+  // While it answers true no stray is removed: another index than the present one needs them.
+  std::function<bool()> keep_strays;
 };
 
 // What a pass found, or has found so far.

@@ -27,6 +27,7 @@
 #include "mount-helper/hints.h"
 #include "mount-helper/import_job.h"
 #include "mount-helper/mounts.h"
+#include "mount-helper/rebuild.h"
 #include "mount-helper/requests.h"
 #include "mount-helper/signals.h"
 #include "torrent/swarm.h"
@@ -285,7 +286,9 @@ bool Daemon::StartSwarm() {
 }
 
 bool Daemon::StartControl() {
-  scrub_ = std::make_unique<fs::Scrub>(*catalogue_, *store_, *bridge_, fs::ScrubOptions(),
+  fs::ScrubOptions scrub;
+  scrub.keep_strays = [this] { return RebuildPending(request_.cache); };
+  scrub_ = std::make_unique<fs::Scrub>(*catalogue_, *store_, *bridge_, scrub,
                                        [this](const index::ContentId& id) {
                                          files_->Lost(id);
                                          if (!request_.lazy) swarm_->Want(id);

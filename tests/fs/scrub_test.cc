@@ -159,6 +159,22 @@ TEST_F(ScrubTest, AStrayFileGoes) {
   EXPECT_TRUE(std::filesystem::exists(host_.store->objects_folder() / "not an object"));
 }
 
+// After `btfc rebuild` the new index does not know yet what only this host had.
+TEST_F(ScrubTest, AStrayFileThatAnotherIndexNeedsStays) {
+  const auto stray = Bytes(kMiddle, 9);
+  const auto id = index::ContentIdOf(stray);
+  WriteFile(host_.store->WorkPath(999), stray);
+  ASSERT_TRUE(host_.store->Link(host_.store->WorkPath(999), id));
+  std::filesystem::remove(host_.store->WorkPath(999));
+  std::atomic<bool> keep = true;
+  options_.keep_strays = [&] { return keep.load(); };
+  EXPECT_EQ(Verify().strays, 0U);
+  EXPECT_TRUE(host_.store->Has(id));
+  keep = false;
+  EXPECT_EQ(Verify().strays, 1U);
+  scrub_.reset();
+}
+
 TEST_F(ScrubTest, ThePaceIsKeptAndTheEndIsNotWaitedFor) {
   const auto ino = host_.File("file", Bytes(kLarge));
   Damage(Object(ino));
