@@ -48,8 +48,27 @@ WalKeeper::~WalKeeper() {
   close(fd_);
 }
 
+// A second fdatasync after a failed one may succeed without the data being there. So everything is
+// moved into the database, which is synced in its turn, and the log starts over.
+void WalKeeper::MoveAll() {
+  const std::lock_guard gate(write_gate_);
+  end_group_();
+  const std::lock_guard database(database_mutex_);
+  const int code = sqlite3_wal_checkpoint_v2(database_->handle(), nullptr,
+                                             SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+  if (code != SQLITE_OK) return;  // a reader is in its way, or the disk is what it was
+  const std::lock_guard lock(mutex_);
+  failure_ = 0;
+  synced_ = asked_;
+}
+
 Result<void> WalKeeper::Sync() {
   std::unique_lock lock(mutex_);
+  if (failure_ != 0) {
+    lock.unlock();
+    MoveAll();
+    lock.lock();
+  }
   const std::uint64_t mine = ++asked_;
   while (synced_ < mine && failure_ == 0) {
     if (syncing_) {
@@ -65,7 +84,6 @@ Result<void> WalKeeper::Sync() {
     lock.lock();
     syncing_ = false;
     if (failure == 0) synced_ = all;
-    // A second fdatasync after a failed one may succeed without the data being there.
     failure_ = failure;
     changed_.notify_all();
   }
@@ -106,6 +124,7 @@ void WalKeeper::Checkpoint(bool keep_writers_out) {
     end_group_();  // an open transaction would keep the log from starting over
   }
   fault::Pass("index.checkpoint");
+  const std::lock_guard database(database_mutex_);
   const int code = sqlite3_wal_checkpoint_v2(database_->handle(), nullptr,
                                              SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
   fault::Pass("index.moved");

@@ -26,7 +26,8 @@ class WalKeeper {
   ~WalKeeper();
 
   // Transactions that were committed before the call are on the disk when it returns. Calls at the
-  // same time share one fdatasync.
+  // same time share one fdatasync. After one that failed the next call moves the log into the
+  // database first.
   Result<void> Sync();
   // After a commit: the log has so many pages.
   void Grew(int pages);
@@ -36,9 +37,11 @@ class WalKeeper {
             std::function<void()> end_group);
   void Run();
   void Checkpoint(bool keep_writers_out);
+  void MoveAll();
 
   const int fd_;  // of the log; SQLite takes no POSIX locks on it, so that it may be closed
-  const std::unique_ptr<Database> database_;  // checkpoint thread only
+  std::mutex database_mutex_;  // around calls that use the connection, inside the gate
+  const std::unique_ptr<Database> database_;
   WriteGate& write_gate_;
   const std::function<void()> end_group_;
 
@@ -47,7 +50,7 @@ class WalKeeper {
   std::uint64_t asked_ = 0;   // number of the last call of Sync
   std::uint64_t synced_ = 0;  // calls up to this one are answered
   bool syncing_ = false;
-  int failure_ = 0;  // errno of the fdatasync that failed: the log cannot be trusted any more
+  int failure_ = 0;  // errno of the fdatasync that failed: the log cannot be trusted
   int pages_ = 0;    // of the log
   int moved_ = 0;    // how many there were at the last checkpoint
   bool stop_ = false;
