@@ -106,14 +106,16 @@ TEST_P(MountFiles, WritesThroughAMappingMoveTheTime) {
     auto* map =
         static_cast<char*>(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
     ASSERT_NE(map, MAP_FAILED);
-    ASSERT_EQ(mtime_s(), 2000);
+    // From here to munmap nothing returns: a process that ends with such a mapping of its own mount
+    // waits for itself.
+    EXPECT_EQ(mtime_s(), 2000);
     if (unmap_first) {
       map[0] = 'x';
       ASSERT_EQ(::munmap(map, 4096), 0);
       ASSERT_EQ(::close(fd), 0);
     } else {
       ASSERT_EQ(::close(fd), 0);
-      ASSERT_EQ(mtime_s(), 2000);
+      EXPECT_EQ(mtime_s(), 2000);
       map[0] = 'y';
       ASSERT_EQ(::munmap(map, 4096), 0);
     }
