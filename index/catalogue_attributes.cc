@@ -73,24 +73,24 @@ void WriteMtime(Session& session, Ino ino, std::int64_t mtime_ns) {
 }
 
 Result<Node> Catalogue::SetAttributes(Ino ino, const AttributeChange& change) {
-  return impl_->Write(
-      Record(Operation::kSetAttributes, ino, change), [&](Session& session) -> Result<Node> {
-        BOOST_OUTCOME_TRYA(node, NodeOf(session, ino));
-        auto row = Changed(session, node, change);
-        if (row) {
-          BOOST_OUTCOME_TRYV(CheckAttributes(*row));
-          row->dot = DotFor(session, session.tables().Brief(ino));
-          session.Merge(std::move(*row));
-        }
-        if (change.mtime_ns) WriteMtime(session, ino, *change.mtime_ns);
-        if (change.atime_ns) {
-          auto update = session.tables().db().Prepare(
-              "UPDATE inode SET atime = ?, ctime = max(ctime, ?) WHERE ino = ?");
-          update << *change.atime_ns << session.Now().time_ns << ino;
-          update.Run();
-        }
-        return NodeOf(session, ino);
-      });
+  return impl_->Write(Record(Operation::kSetAttributes, ino, change),
+                      [&](Session& session) -> Result<Node> {
+                        BOOST_OUTCOME_TRYA(node, NodeOf(session, ino));
+                        auto row = Changed(session, node, change);
+                        if (row) {
+                          BOOST_OUTCOME_TRYV(CheckAttributes(*row));
+                          row->dot = DotFor(session, session.tables().Brief(ino));
+                          session.Merge(std::move(*row));
+                        }
+                        if (change.mtime_ns) WriteMtime(session, ino, *change.mtime_ns);
+                        if (change.atime_ns) {
+                          auto update = session.tables().db().Prepare(
+                              "UPDATE inode SET atime = ?, ctime = max(ctime, ?) WHERE ino = ?");
+                          update << *change.atime_ns << session.Now().time_ns << ino;
+                          update.Run();
+                        }
+                        return NodeOf(session, ino);
+                      });
 }
 
 Result<void> Catalogue::SetXattr(Ino ino, std::string_view name, std::string_view value,

@@ -122,7 +122,7 @@ class Fetcher final : public Holder::Sharing {
     // large
     Layer layer;
     std::vector<bool> have;
-    std::vector<bool> given;  // the pieces that did not have to be fetched
+    std::vector<bool> given;           // the pieces that did not have to be fetched
     std::set<std::uint64_t> checked;   // pieces that were found in the file, for reads
     std::set<std::uint64_t> checking;  // pieces that are looked for there
     std::uint64_t received_bytes = 0;  // at the last look
