@@ -32,6 +32,8 @@ class Application {
   bool Check();
   // The same as another host sees it, without an outcome being open.
   bool CheckOn(const std::filesystem::path& mount);
+  // The mount died while Check looked: what it said counts for nothing.
+  void Forgive() { complaint_.clear(); }
   // Why Run or Check answered false.
   const std::string& complaint() const { return complaint_; }
   unsigned done() const { return done_; }
