@@ -17,14 +17,14 @@ auto ContentKey(const VersionRow& row) { return std::tie(row.content, row.mtime_
 
 }  // namespace
 
-void Session::Merge(DeviceRow row) {
+void Session::Merge(const DeviceRow& row) {
   const auto held = tables_.GetDevice(row.device);
   if (held && !Beats(row, *held)) return;
   tables_.PutDevice(row);
   if (row.role == kRemovedHost) members_changed_ = true;
 }
 
-void Session::Merge(InodeRow row, bool pending) {
+void Session::Merge(const InodeRow& row, bool pending) {
   const auto held = tables_.GetInode(row.ino);
   if (held && !Beats(row, *held)) return;
   tables_.PutInode(row, pending);
@@ -36,7 +36,7 @@ void Session::Merge(InodeRow row, bool pending) {
   if (row.kind == Kind::kFolder) RefreshLinksIn(row.ino);
 }
 
-void Session::Merge(AttributesRow row) {
+void Session::Merge(const AttributesRow& row) {
   const auto held = tables_.GetAttributes(row.ino);
   if (held && !Beats(row, *held)) return;
   tables_.PutAttributes(row);
@@ -44,7 +44,7 @@ void Session::Merge(AttributesRow row) {
   TouchedCopy(row.ino);
 }
 
-void Session::Merge(RegisterRow row) {
+void Session::Merge(const RegisterRow& row) {
   const auto held = tables_.GetRegister(row.ino, row.name);
   if (held && !Beats(row, *held)) return;
   tables_.PutRegister(row);

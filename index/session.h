@@ -55,10 +55,10 @@ class Session {
   void Disown(const DeviceId& before);
 
   // --- merge.cc: one join each. Rows of this host come the same way as everybody's.
-  void Merge(DeviceRow row);
-  void Merge(InodeRow row, bool pending = false);
-  void Merge(AttributesRow row);
-  void Merge(RegisterRow row);
+  void Merge(const DeviceRow& row);
+  void Merge(const InodeRow& row, bool pending = false);
+  void Merge(const AttributesRow& row);
+  void Merge(const RegisterRow& row);
   void Merge(PlaceRow row);
   void Merge(VersionRow row);
   void Merge(RemovalRow row);
