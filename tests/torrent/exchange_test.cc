@@ -182,6 +182,8 @@ TEST_F(ExchangeTest, WithdrawEndsServing) {
   ASSERT_GE(fd, 0);
   EXPECT_EQ(::fcntl(fd, F_SETLEASE, F_WRLCK), 0) << std::strerror(errno);
   ::close(fd);
+  // The object is there a moment before the swarm is through with it.
+  ASSERT_TRUE(b.WaitUntil([](const SwarmStatus& status) { return status.fetching.empty(); }));
   b.objects->Remove(id);
   b.swarm->Want(id);
   EXPECT_TRUE(b.WaitUntil([](const SwarmStatus& status) { return status.waiting == 1; }));
