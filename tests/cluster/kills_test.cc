@@ -80,7 +80,9 @@ class KillsTest : public testing::Test {
   // Starts the daemon, which may die while it does, lets the applications work, kills.
   void Round(const Kill& kill) {
     ASSERT_TRUE(theirs_->Run(never_, 6)) << theirs_->complaint();
-    if (kill.point == "journal.repeat") ASSERT_NO_FATAL_FAILURE(DieWithAJournal());
+    if (kill.point == "journal.repeat") {
+      ASSERT_NO_FATAL_FAILURE(DieWithAJournal());
+    }
     if (!kill.point.empty()) {
       Victim().SetEnvironment("BTFC_FAULT_POINT=" + kill.point + ":" + std::to_string(kill.pass));
     }
