@@ -52,6 +52,13 @@ std::string IntegrityOf(const std::filesystem::path& index) {
   return answer;
 }
 
+// Points that only an import passes have a test of their own.
+bool OfImport(std::string_view point) { return point.starts_with("import."); }
+// Those that another host's new file leads to.
+bool OfArrival(std::string_view point) {
+  return point == "index.apply" || point.starts_with("adopt.");
+}
+
 class KillsTest : public testing::Test {
  protected:
   void SetUpHosts() {
@@ -80,6 +87,9 @@ class KillsTest : public testing::Test {
   // Starts the daemon, which may die while it does, lets the applications work, kills.
   void Round(const Kill& kill) {
     ASSERT_TRUE(theirs_->Run(never_, 6)) << theirs_->complaint();
+    if (OfArrival(kill.point)) {
+      ASSERT_TRUE(theirs_->CreateOf(RandomBytes(100'000, ++arrivals_))) << theirs_->complaint();
+    }
     if (kill.point == "journal.repeat") {
       ASSERT_NO_FATAL_FAILURE(DieWithAJournal());
     }
@@ -157,11 +167,9 @@ class KillsTest : public testing::Test {
   std::vector<std::unique_ptr<Application>> ours_;
   std::unique_ptr<Application> theirs_;
   std::set<std::string> reached_;
+  unsigned arrivals_ = 0;
   const std::atomic<bool> never_ = false;
 };
-
-// Points that only an import passes have a test of their own.
-bool OfImport(std::string_view point) { return point.starts_with("import."); }
 
 TEST_F(KillsTest, NothingThatWasToldIsLost) {
   BTFC_NEEDS_LAB();

@@ -120,9 +120,10 @@ bool Application::Operate() {
 
 // --- operations
 
-bool Application::Create() {
+bool Application::Create() { return CreateOf(RandomBytes()); }
+
+bool Application::CreateOf(const std::string& bytes) {
   const auto name = NewName();
-  const auto bytes = RandomBytes();
   Expect({{{name, std::nullopt}}, {{name, Begins(bytes)}}});
   if (!WriteNew(name, bytes, O_CREAT | O_EXCL)) return false;
   files_[name] = bytes;

@@ -27,6 +27,8 @@ class Application {
   // One operation after the other, until the mount is gone, `stop` is set, or `operations` are
   // done. False if a call answered what it must not.
   bool Run(const std::atomic<bool>& stop, unsigned operations);
+  // A new file of this content. False as of Run.
+  bool CreateOf(const std::string& bytes);
   // The folder is what the log says: every file whole, nothing else there. From now on what is
   // there counts.
   bool Check();
