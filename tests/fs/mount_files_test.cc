@@ -13,6 +13,7 @@
 
 #include "index/merkle.h"
 #include "mounted.h"
+#include "shared_mapping.h"
 
 namespace btfc::fs::test {
 namespace {
@@ -58,12 +59,12 @@ TEST_P(MountFiles, AMappingSeesWhatIsWrittenAndTheOtherWayRound) {
   WriteWhole(mounted / "f", std::string(8192, 'a'));
   const int fd = ::open((mounted / "f").c_str(), O_RDWR);
   ASSERT_GE(fd, 0);
-  auto* map = static_cast<char*>(::mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
-  ASSERT_NE(map, MAP_FAILED) << std::strerror(errno);
+  SharedMapping map(fd, 8192, PROT_READ | PROT_WRITE);
+  ASSERT_EQ(map.error(), 0) << std::strerror(map.error());
   ASSERT_EQ(::pwrite(fd, "written", 7, 100), 7);
-  EXPECT_EQ(std::string(map + 100, 7), "written");
-  std::memcpy(map + 5000, "mapped", 6);
-  ASSERT_EQ(::msync(map, 8192, MS_SYNC), 0);
+  EXPECT_EQ(map.Read(100, 7), "written");
+  ASSERT_EQ(map.Store(5000, "mapped"), 0);
+  ASSERT_EQ(map.Sync(), 0);
   char buffer[6];
   ASSERT_EQ(::pread(fd, buffer, 6, 5000), 6);
   EXPECT_EQ(std::string(buffer, 6), "mapped");
@@ -73,8 +74,8 @@ TEST_P(MountFiles, AMappingSeesWhatIsWrittenAndTheOtherWayRound) {
   EXPECT_EQ(std::string(buffer, 6), "mapped");
   ::close(second);
   ::close(fd);
-  map[0] = 'Z';  // after the last close
-  ASSERT_EQ(::munmap(map, 8192), 0);
+  ASSERT_EQ(map.Store(0, "Z"), 0);  // after the last close
+  ASSERT_EQ(map.Unmap(), 0);
   EXPECT_TRUE(mounted.WaitQuiet());
   EXPECT_EQ(ReadWhole(mounted / "f")[0], 'Z');
   const auto node = mounted.catalogue().Lookup(index::kRootIno, "f");
@@ -103,21 +104,18 @@ TEST_P(MountFiles, WritesThroughAMappingMoveTheTime) {
     ASSERT_EQ(mtime_s(), 2000);
     const int fd = ::open((mounted / "f").c_str(), O_RDWR);
     ASSERT_GE(fd, 0);
-    auto* map =
-        static_cast<char*>(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
-    ASSERT_NE(map, MAP_FAILED);
-    // From here to munmap nothing returns: a process that ends with such a mapping of its own mount
-    // waits for itself.
-    EXPECT_EQ(mtime_s(), 2000);
+    SharedMapping map(fd, 4096, PROT_READ | PROT_WRITE);
+    ASSERT_EQ(map.error(), 0) << std::strerror(map.error());
+    ASSERT_EQ(mtime_s(), 2000);
     if (unmap_first) {
-      map[0] = 'x';
-      ASSERT_EQ(::munmap(map, 4096), 0);
+      ASSERT_EQ(map.Store(0, "x"), 0);
+      ASSERT_EQ(map.Unmap(), 0);
       ASSERT_EQ(::close(fd), 0);
     } else {
       ASSERT_EQ(::close(fd), 0);
-      EXPECT_EQ(mtime_s(), 2000);
-      map[0] = 'y';
-      ASSERT_EQ(::munmap(map, 4096), 0);
+      ASSERT_EQ(mtime_s(), 2000);
+      ASSERT_EQ(map.Store(0, "y"), 0);
+      ASSERT_EQ(map.Unmap(), 0);
     }
     EXPECT_TRUE(Eventually([&] { return mtime_s() > 2000; })) << "unmapped first: " << unmap_first;
   }
@@ -254,10 +252,9 @@ class Twins {
     const std::size_t length = std::min<std::size_t>(size - at, 100);
     const char letter = static_cast<char>('a' + Below(26));
     Both("mmap", [&](int fd) -> long {
-      void* map = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-      if (map == MAP_FAILED) return -1;
-      std::memset(static_cast<char*>(map) + at, letter, length);
-      return ::munmap(map, size);
+      SharedMapping map(fd, size, PROT_READ | PROT_WRITE);
+      const int stored = map.Store(at, std::string(length, letter));
+      return stored != 0 ? stored : map.Unmap();
     });
   }
 

@@ -17,6 +17,7 @@
 
 #include "index/merkle.h"
 #include "mounted.h"
+#include "shared_mapping.h"
 
 namespace btfc::fs::test {
 namespace {
@@ -119,15 +120,14 @@ TEST_P(MountHandles, ATruncationIsSeenByAll) {
 
 TEST_P(MountHandles, AMappingOfBeforeTheFirstWriterSeesIt) {
   const int reader = Open(O_RDONLY);
-  auto* map = static_cast<char*>(::mmap(nullptr, kPage, PROT_READ, MAP_SHARED, reader, 0));
-  ASSERT_NE(map, MAP_FAILED) << std::strerror(errno);
-  EXPECT_EQ(map[1], 'a');
+  SharedMapping map(reader, kPage, PROT_READ);
+  ASSERT_EQ(map.error(), 0) << std::strerror(map.error());
+  EXPECT_EQ(map.Read(1, 1), "a");
   Elsewhere([&] { return WriteElsewhere(O_WRONLY, 1, "b"); });
-  EXPECT_EQ(map[1], 'b');
+  EXPECT_EQ(map.Read(1, 1), "b");
   ASSERT_TRUE(mounted_->WaitQuiet());
   Elsewhere([&] { return WriteElsewhere(O_WRONLY, 1, "c"); });
-  EXPECT_EQ(map[1], 'c') << "after a version came about";
-  ::munmap(map, kPage);
+  EXPECT_EQ(map.Read(1, 1), "c") << "after a version came about";
 }
 
 TEST_P(MountHandles, DirectAndBufferedHandlesAgree) {
@@ -151,14 +151,13 @@ TEST_P(MountHandles, StoresAfterTheLastCloseBecomeAVersion) {
   ASSERT_EQ(::truncate(path_.c_str(), 5 * kPage), 0);
   const int writer = ::open(path_.c_str(), O_RDWR);
   ASSERT_GE(writer, 0);
-  auto* map =
-      static_cast<char*>(::mmap(nullptr, 5 * kPage, PROT_READ | PROT_WRITE, MAP_SHARED, writer, 0));
-  ASSERT_NE(map, MAP_FAILED);
+  SharedMapping map(writer, 5 * kPage, PROT_READ | PROT_WRITE);
+  ASSERT_EQ(map.error(), 0) << std::strerror(map.error());
   ASSERT_EQ(::close(writer), 0);
   const int reader = Open(O_RDONLY);
-  map[4 * kPage] = 'Z';
+  ASSERT_EQ(map.Store(4 * kPage, "Z"), 0);
   EXPECT_EQ(At(reader, 4 * kPage, 1), "Z") << "before it is unmapped";
-  ASSERT_EQ(::munmap(map, 5 * kPage), 0);
+  ASSERT_EQ(map.Unmap(), 0);
   ASSERT_TRUE(mounted_->WaitQuiet());
   const auto node = mounted_->catalogue().Lookup(index::kRootIno, "f");
   ASSERT_TRUE(node);
