@@ -8,6 +8,7 @@
 #include "fs/attributes.h"
 #include "fs/filesystem.h"
 #include "fs/init_shim.h"
+#include "fs/turns.h"
 #include "index/fault_point.h"
 
 namespace btfc::fs {
@@ -32,6 +33,9 @@ constexpr std::uint32_t kKeepCache = 1U << 1U;
 constexpr std::uint32_t kNoFlush = 1U << 5U;
 constexpr std::uint32_t kPassthrough = 1U << 7U;
 
+// To copy as much takes longer than to wake another worker.
+constexpr std::size_t kLong = std::size_t{64} << 10U;  // bytes
+
 OpenReply MakeOpenReply(int flags, const Opened& opened) {
   OpenReply reply{};
   reply.handle = opened.handle;
@@ -47,8 +51,10 @@ OpenReply MakeOpenReply(int flags, const Opened& opened) {
       if (opened.keep_cache) reply.flags = kKeepCache;
       break;
   }
-  // There is nothing to promise when a reader closes.
-  if ((flags & O_ACCMODE) == O_RDONLY) reply.flags |= kNoFlush;
+  // What was written is in the working file already when close() comes, and who has only read has
+  // nothing to promise. Cached pages that a mapping has changed are sent with the flush.
+  const bool mappable = (flags & O_ACCMODE) == O_RDWR && opened.mode != KernelMode::kPassthrough;
+  if (!mappable) reply.flags |= kNoFlush;
   return reply;
 }
 
@@ -170,6 +176,7 @@ void Filesystem::Read(Request request, NodeId node, std::size_t size, off_t offs
   if (VersionTree::Owns(node)) {
     return versions_.Read(std::move(request), node, size, offset, Interrupted);
   }
+  if (size >= kLong) Turns::GiveAway();
   Parked<std::string>::Start(
       std::move(request),
       [](Request waiting, Result<std::string> result) {
@@ -184,6 +191,7 @@ void Filesystem::Read(Request request, NodeId node, std::size_t size, off_t offs
 
 void Filesystem::Write(Request request, NodeId node, const char* bytes, std::size_t size,
                        off_t offset, const fuse_file_info* info) {
+  if (size >= kLong) Turns::GiveAway();
   const auto stripped = StripForWrite(request, node, KillsSetId());
   if (!stripped) return request.Error(stripped.error());
   const auto written =

@@ -17,6 +17,7 @@ namespace {
 constexpr std::string_view kAccess = "system.posix_acl_access";
 constexpr std::string_view kDefault = "system.posix_acl_default";
 constexpr std::string_view kTrusted = "trusted.";
+constexpr std::string_view kLabel = "security.selinux";
 // Of the root only, and not listed: `btfc` finds the daemon's socket by it.
 constexpr std::string_view kCacheFolder = "user.btfc.cache";
 
@@ -117,7 +118,11 @@ Result<std::string> Filesystem::XattrValue(index::Ino ino, std::string_view name
   }
   if (!Supported(name)) return Errno(EOPNOTSUPP);
   if (ino == index::kRootIno && name == kCacheFolder) return cache_.native();
-  return catalogue_.GetXattr(ino, name);
+  auto value = catalogue_.GetXattr(ino, name);
+  // A kernel with SELinux asks nobody for labels. Without it `ls -l` asks for one of every file, of
+  // which the kernel keeps nothing; but not again once it was told that there are none here.
+  if (!value && name == kLabel && value.error() == Errno(ENODATA)) return Errno(EOPNOTSUPP);
+  return value;
 }
 
 void Filesystem::GetXattr(Request request, NodeId node, const char* name, std::size_t size) {

@@ -1,10 +1,14 @@
 #include "fs/session.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -43,7 +47,13 @@ ssize_t WriteDevice(int device, iovec* iov, int count, void* userdata) {
 constexpr std::chrono::seconds kUnmountMax{10};
 constexpr std::chrono::milliseconds kWakeAgain{20};
 
-// Interrupts the read() of a worker that is to end; does nothing else. There is no other way to
+// Between two looks for a request a CPU that nobody else wants goes by in less.
+constexpr std::chrono::microseconds kOthersRan{8};
+constexpr std::chrono::microseconds kSoon{40};
+constexpr int kMissesMax = 3;
+constexpr int kHitsMin = 2;
+
+// Interrupts the poll() of a worker that is to end; does nothing else. There is no other way to
 // wake it: closing the descriptor does not, and the mount may be out of reach already.
 int WakeSignal() { return SIGRTMIN + 5; }
 
@@ -54,6 +64,21 @@ void InstallWakeSignal() {
 }
 
 }  // namespace
+
+std::chrono::nanoseconds Expectation::Patience() const {
+  // On the only CPU nobody asks while somebody looks.
+  static const bool kAlone = std::thread::hardware_concurrency() < 2;
+  return misses_ < kMissesMax && !kAlone ? kSoon : std::chrono::nanoseconds(0);
+}
+
+void Expectation::Came(std::chrono::nanoseconds after) {
+  if (after < kSoon) {
+    if (misses_ < kMissesMax || ++hits_ >= kHitsMin) misses_ = hits_ = 0;
+  } else {
+    misses_ = std::min(misses_ + 1, kMissesMax);
+    hits_ = 0;
+  }
+}
 
 Result<std::unique_ptr<Session>> Session::Make(MountPoint& mount_point,
                                                const fuse_lowlevel_ops& operations, void* user,
@@ -106,22 +131,55 @@ void Session::Work(unsigned number) {
   ::sigaddset(&wake, WakeSignal());
   ::pthread_sigmask(SIG_UNBLOCK, &wake, nullptr);
   Buffer buffer;
-  while (!stopping_ && fuse_session_exited(session_) == 0) {
-    const int got = fuse_session_receive_buf(session_, buffer.get());
-    if (got == -EINTR || got == -EAGAIN) continue;
-    if (got <= 0) {
+  Turns::Turn turn = 0;
+  while (Wanted() && turns_.Take(&turn)) {
+    for (bool mine = true; mine && Wanted();) {
+      const int got = Receive(buffer.get());
+      if (got == -EINTR || got == -EAGAIN) continue;
       if (got < 0) spdlog::error("reading from /dev/fuse: {}", std::strerror(-got));
-      break;
+      if (got <= 0) stopping_ = true;
+      if (got <= 0) break;
+      turns_.Begin(&turn);
+      fuse_session_process_buf(session_, buffer.get());
+      mine = turns_.Done(&turn);
     }
-    fuse_session_process_buf(session_, buffer.get());
   }
+  turns_.End();
   const std::lock_guard lock(mutex_);
   std::erase(workers_, ::pthread_self());
   changed_.notify_all();
 }
 
+int Session::Receive(fuse_buf* buffer) {
+  using Clock = std::chrono::steady_clock;
+  int got = fuse_session_receive_buf(session_, buffer);
+  if (got != -EAGAIN) return got;
+  const auto begin = Clock::now();
+  const auto patience = expectation_.Patience();
+  bool looked = patience.count() > 0;
+  for (auto before = begin; looked;) {
+    ::sched_yield();
+    got = fuse_session_receive_buf(session_, buffer);
+    const auto now = Clock::now();
+    if (got != -EAGAIN) {
+      expectation_.Came(now - begin);
+      return got;
+    }
+    // Others need this CPU: it is theirs.
+    looked = now - begin < patience && now - before < kOthersRan;
+    before = now;
+  }
+  pollfd request{fuse_session_fd(session_), POLLIN, 0};
+  if (::poll(&request, 1, -1) < 0) return -errno;
+  expectation_.Came(Clock::now() - begin);
+  return -EAGAIN;
+}
+
 void Session::Run(unsigned workers, const std::function<void()>& ready) {
   InstallWakeSignal();
+  // Who reads waits in poll(), so that it can look first.
+  const int device = fuse_session_fd(session_);
+  ::fcntl(device, F_SETFL, ::fcntl(device, F_GETFL) | O_NONBLOCK);
   std::vector<std::thread> threads;
   {
     const std::lock_guard lock(mutex_);

@@ -16,9 +16,23 @@
 
 #include "fs/init_shim.h"
 #include "fs/mount_point.h"
+#include "fs/turns.h"
 #include "index/result.h"
 
 namespace btfc::fs {
+
+// Whether the next request is likely to come so soon that it costs less to look for it again and
+// again than to sleep and be woken: with programs that do one call after the other it is.
+class Expectation {
+ public:
+  // How long to look at most.
+  std::chrono::nanoseconds Patience() const;
+  void Came(std::chrono::nanoseconds after);
+
+ private:
+  int misses_ = 0;
+  int hits_ = 0;
+};
 
 // Handlers get the Session's `user` through User<T>(request).
 class Session {
@@ -56,12 +70,17 @@ class Session {
  private:
   Session(MountPoint& mount_point, void* user) : mount_point_(mount_point), user_(user) {}
   void Work(unsigned number);
+  bool Wanted() const { return !stopping_ && fuse_session_exited(session_) == 0; }
+  // Reads a request, waits for it if there is none. Without the turn no worker calls it.
+  int Receive(fuse_buf* buffer);
 
   MountPoint& mount_point_;
   void* const user_;
   InitShim shim_;
   fuse_session* session_ = nullptr;
   std::atomic<bool> stopping_{false};
+  Turns turns_;
+  Expectation expectation_;  // of the worker that has the turn
 
   std::mutex mutex_;
   std::condition_variable changed_;
