@@ -184,7 +184,7 @@ Result<struct stat> VersionTree::StatOf(const Entry& entry, NodeId node) {
 
 // --- requests
 
-void VersionTree::Reply(Request request, Entry entry) {
+void VersionTree::Reply(Request request, const Entry& entry) {
   const NodeId node = Reference(entry);
   const auto attributes = StatOf(entry, node);
   if (!attributes) {
@@ -205,7 +205,7 @@ void VersionTree::Lookup(Request request, NodeId parent, std::string_view name) 
   if (!folder) return request.Error(ESTALE);
   auto entry = Find(*folder, name);
   if (!entry) return request.Error(entry.error());
-  Reply(std::move(request), std::move(entry.value()));
+  Reply(std::move(request), entry.value());
 }
 
 void VersionTree::GetAttributes(Request request, NodeId node) {

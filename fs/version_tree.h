@@ -63,7 +63,7 @@ class VersionTree {
   Result<Entry> Find(const Entry& folder, std::string_view name);
   Result<struct stat> StatOf(const Entry& entry, NodeId node);
   std::optional<Entry> EntryOf(NodeId node) const;
-  void Reply(Request request, Entry entry);
+  void Reply(Request request, const Entry& entry);
   NodeId Reference(const Entry& entry);
 
   index::Catalogue& catalogue_;

@@ -17,12 +17,12 @@ using Result = boost::outcome_v2::std_result<T>;
 // Returns the failure of a Result<T> expression from the enclosing function, else names its value:
 // BTFC_TRY(node, catalogue.Get(ino)); BOOST_OUTCOME_TRYV does it for Result<void>. (Boost's own
 // macro for values changed its syntax between Debian 12's and 13's version.)
-// NOLINTNEXTLINE(bugprone-macro-parentheses): `name` is declared, not evaluated.
+// NOLINTBEGIN(bugprone-macro-parentheses): `name` is declared, not evaluated.
 #define BTFC_TRY(name, expression)                               \
   auto name##_or_failure = (expression);                         \
   if (!name##_or_failure) return name##_or_failure.as_failure(); \
   auto&& name = std::move(name##_or_failure).assume_value()
-
+// NOLINTEND(bugprone-macro-parentheses)
 inline boost::outcome_v2::success_type<void> Ok() { return boost::outcome_v2::success(); }
 
 enum class Error {

@@ -183,7 +183,8 @@ class Salvager {
           name.find('\0') != std::string::npos || name.size() > kNameMax) {
         return lost(path);
       }
-      path = path.empty() ? name : name + "/" + path;
+      if (!path.empty()) path.insert(0, 1, '/');
+      path.insert(0, name);
       at = place->second.parent;
     }
     return path;

@@ -205,6 +205,7 @@ Result<std::vector<PastName>> Catalogue::NamesAt(std::string_view path) {
       add(link.name, false, link.kind == Kind::kFolder, link.kind == Kind::kFile);
     }
     std::vector<PastName> list;
+    list.reserve(found.size());
     for (auto& [name, entry] : found) list.push_back(std::move(entry));
     return list;
   });

@@ -127,7 +127,7 @@ class Maker {
       copy.value = std::move(row.value);
       copy.stamp = session_.Now();
       copy.dot = DotFor(session_, session_.tables().Brief(ino));
-      session_.Merge(std::move(copy));
+      session_.Merge(copy);
     }
     return ino;
   }

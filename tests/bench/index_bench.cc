@@ -93,6 +93,7 @@ void Operations(Catalogue& catalogue, int count) {
   inos.reserve(static_cast<std::size_t>(count));
   const auto name = [](char kind, int i) { return kind + std::to_string(i); };
   std::vector<index::NewVersion> versions;
+  versions.reserve(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) versions.push_back(Version(i));
   Measure("make + commit", count, [&](int i) {
     inos.push_back(Must(catalogue.Make(folder, name('f', i), File()), "make").ino);
@@ -180,4 +181,6 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace btfc::bench
 
+// A failure ends the benchmark.
+// NOLINTNEXTLINE(bugprone-exception-escape)
 int main(int argc, char** argv) { return btfc::bench::Main(argc, argv); }

@@ -1,6 +1,7 @@
 // A daemon that is killed at each of its fault points and at random moments, while applications
 // work in its mount and another host sends it files. The log of what the applications were told
 // decides what must be there.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
@@ -207,7 +208,7 @@ TEST_F(KillsTest, AnImportGoesOnWhereItWasKilled) {
   const auto before = Describe(lab[0].mount());
   for (const std::string point : {"import.staged", "import.linked", "import.done"}) {
     for (const std::string pass : {":1", ":3"}) {
-      lab[0].SetEnvironment("BTFC_FAULT_POINT=" + point + pass);
+      lab[0].SetEnvironment(fmt::format("BTFC_FAULT_POINT={}{}", point, pass));
       (void)lab[0].Start();
       // Later points are not passed any more once all of their kind is done.
       const auto ended = lab[0].WaitForEnd(milliseconds(pass == ":1" ? 30'000 : 5'000));

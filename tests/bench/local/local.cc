@@ -143,4 +143,6 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace btfc::bench
 
+// A failure ends the benchmark.
+// NOLINTNEXTLINE(bugprone-exception-escape)
 int main(int argc, char** argv) { return btfc::bench::Main(argc, argv); }

@@ -207,7 +207,7 @@ std::vector<Figure> Small(Side& side, const Scale& scale) {
 
 // 8,000 files in 400 folders, most of them small, as in source trees.
 Path MakeTree(const Path& scratch, const Scale& scale) {
-  const Path archive = scratch / "tree.tar";
+  Path archive = scratch / "tree.tar";
   if (std::filesystem::exists(archive)) return archive;
   const Path tree = scratch / "tree";
   std::mt19937 random(4);
