@@ -250,7 +250,7 @@ Files::Status Files::Impl::GetStatus() const {
   return status;
 }
 
-std::vector<Files::Writing> Files::Impl::ListWriting(std::size_t limit) const {
+std::vector<Files::Writing> Files::Impl::ListWriting() const {
   std::vector<State> states;
   {
     const std::lock_guard lock(tables_mutex_);
@@ -260,10 +260,10 @@ std::vector<Files::Writing> Files::Impl::ListWriting(std::size_t limit) const {
   for (const auto& state : states) {
     const std::lock_guard lock(state->mutex);
     if (!state->Dirty() || state->orphan) continue;
-    writing.push_back({state->ino, state->dirty_since_ns, state->writers > 0});
+    writing.push_back(
+        {state->ino, state->dirty_since_ns, state->writers > 0, state->commit_failure});
   }
   std::ranges::sort(writing, {}, &Writing::since_ns);
-  if (writing.size() > limit) writing.resize(limit);
   return writing;
 }
 
@@ -357,7 +357,14 @@ void Files::Lost(const index::ContentId& id) { impl_->Lost(id); }
 void Files::Arrived(const index::ContentId& id) { impl_->Arrived(id); }
 Files::Status Files::GetStatus() const { return impl_->GetStatus(); }
 std::vector<Files::Writing> Files::ListWriting(std::size_t limit) const {
-  return impl_->ListWriting(limit);
+  auto writing = impl_->ListWriting();
+  if (writing.size() > limit) writing.resize(limit);
+  return writing;
+}
+std::vector<Files::Writing> Files::ListFailing() const {
+  auto failing = impl_->ListWriting();
+  std::erase_if(failing, [](const Writing& file) { return !file.failure; });
+  return failing;
 }
 
 }  // namespace btfc::fs

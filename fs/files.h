@@ -151,9 +151,12 @@ class Files {
     index::Ino ino = 0;
     std::int64_t since_ns = 0;  // wall clock
     bool open = false;          // somebody has it open for writing
+    std::error_code failure;    // why it could not be committed; it is tried again
   };
   // The oldest first, at most `limit`.
   std::vector<Writing> ListWriting(std::size_t limit) const;
+  // Those whose commit failed last time, all of them, the oldest first.
+  std::vector<Writing> ListFailing() const;
 
  private:
   class Impl;

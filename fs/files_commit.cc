@@ -289,6 +289,7 @@ void Files::Impl::Committed(const State& state, const index::NewVersion& version
     later.Add([this, id = version.id] { source_.Available(id); });
   }
   state->commit_tries = 0;
+  state->commit_failure.clear();
   state->base.unchanged = !changed;
   commits_fail_ = false;
   const bool passes_through = state->mode == KernelMode::kPassthrough;
@@ -339,6 +340,7 @@ void Files::Impl::CommitFailed(const State& state, std::error_code why, Later& l
     Settle(state, later);
     return RunParked(state, later);
   }
+  if (why != Errno(EAGAIN)) state->commit_failure = why;
   const auto delay =
       options_.commit_retry * (1U << std::min(state->commit_tries++, kRetryDoublings));
   state->phase = Phase::kSettling;

@@ -87,7 +87,7 @@ class Files::Impl {
   void Lost(const index::ContentId& id);
   void Arrived(const index::ContentId& id);
   Status GetStatus() const;
-  std::vector<Writing> ListWriting(std::size_t limit) const;
+  std::vector<Writing> ListWriting() const;
 
  private:
   using State = std::shared_ptr<FileState>;

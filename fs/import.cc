@@ -24,7 +24,8 @@ using index::Kind;
 
 constexpr std::size_t kStagedFilesMax = 300;
 constexpr std::uint64_t kStagedBytesMax = std::uint64_t{512} << 20U;
-constexpr unsigned kDepthMax = 1000;  // folders; each holds a descriptor
+constexpr std::size_t kFailuresNamed = 20;  // in the result; the log has all
+constexpr unsigned kDepthMax = 1000;        // folders; each holds a descriptor
 
 // Nothing that comes later would fare better.
 bool EndsImport(const std::error_code& error) {
@@ -92,7 +93,6 @@ class Importer {
   dev_t device_ = 0;
   std::string path_;  // of the folder that is walked; empty or with a slash at its end
   ImportProgress done_;
-  std::error_code first_failure_;
   std::vector<Staged> staged_;
   std::uint64_t staged_bytes_ = 0;
   std::uint64_t next_file_ = 1;
@@ -124,7 +124,6 @@ Result<ImportProgress> Importer::Run(int folder) {
   }
   progress_(done_);
   if (!walked) return walked.error();
-  if (first_failure_) return first_failure_;
   return done_;
 }
 
@@ -380,7 +379,8 @@ void Importer::Taken(const FoundFile& found) {
 
 void Importer::Failed(const std::string& name, const std::error_code& why) {
   spdlog::warn("cannot import {}: {}", name, why.message());
-  if (!first_failure_) first_failure_ = why;
+  ++done_.failed;
+  if (done_.failures.size() < kFailuresNamed) done_.failures.push_back({name, why});
 }
 
 void Importer::Appeared(Ino parent, const std::string& name) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "fs/object_store.h"
@@ -31,16 +32,23 @@ struct ImportOptions {
 };
 
 struct ImportProgress {
+  struct Failure {
+    std::string path;  // below the folder
+    std::error_code why;
+  };
   std::uint64_t files = 0;  // taken in so far, with folders and links
   std::uint64_t bytes = 0;
+  std::uint64_t failed = 0;       // could not be taken in
+  std::vector<Failure> failures;  // the first few of those
 };
 
 // Walks the folder behind a descriptor and gives its files names in the catalogue's root. Stays on
 // one filesystem, follows no symlink, changes nothing in the folder. A name that is taken by an
 // equal content is left alone; by another, the imported one stands beside it under a conflict
 // name. Can be run again after it was interrupted. `progress` and `cancelled` are called on the
-// calling thread between files, `changed` with the names that appeared. Error::kCancelled; an
-// errno of the first file that could not be taken in, after all others were.
+// calling thread between files, `changed` with the names that appeared. A file that cannot
+// be taken in is counted and the rest goes on; Error::kCancelled, or why nothing more could be
+// taken in (a full disk).
 Result<ImportProgress> Import(
     int folder, index::Catalogue& catalogue, ObjectStore& store, const ImportOptions& options,
     const std::function<void(const ImportProgress&)>& progress,

@@ -20,6 +20,9 @@ namespace btfc::fs {
 namespace {
 
 constexpr char kType[] = "fuse.btfc";
+#ifndef MS_NOSYMFOLLOW
+constexpr unsigned long MS_NOSYMFOLLOW = 256;  // of Linux 5.10; not in glibc's header
+#endif
 
 struct Flag {
   std::string_view name;
@@ -50,6 +53,10 @@ constexpr std::array kFlags = {
     Flag{"nostrictatime", MS_STRICTATIME, false, false},
     Flag{"lazytime", MS_LAZYTIME, true, false},
     Flag{"nolazytime", MS_LAZYTIME, false, false},
+    Flag{"nosymfollow", MS_NOSYMFOLLOW, true, false},
+    Flag{"symfollow", MS_NOSYMFOLLOW, false, false},
+    Flag{"iversion", MS_I_VERSION, true, false},
+    Flag{"noiversion", MS_I_VERSION, false, false},
     Flag{"silent", MS_SILENT, true, false},
     Flag{"loud", MS_SILENT, false, false},
 };
@@ -215,6 +222,10 @@ Result<std::unique_ptr<MountPoint>> MountPoint::Attach(const MountRequest& reque
   if (!by_helper) {
     device = MountDirectly(path, request, options, folder.st_mode, why);
     by_helper = !device && device.error() == Errno(EPERM);
+  }
+  if (by_helper && (options.flags & MS_NOSYMFOLLOW) != 0) {
+    *why = "nosymfollow is for root's mounts: fusermount3 does not know it";
+    return Errno(EPERM);
   }
   if (by_helper) {
     device = FusermountAttach(

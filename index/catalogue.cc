@@ -1,8 +1,12 @@
 #include "index/catalogue.h"
 
+#include <fcntl.h>
 #include <spdlog/spdlog.h>
 #include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 
 #include "index/catalogue_impl.h"
@@ -45,6 +49,41 @@ Result<void> CheckCluster(Database& database, const CatalogueOptions& options) {
   return Ok();
 }
 
+// Beside the database from before it is made until its first rows are there. A database without
+// tables is the beginning of one if this is there, and the rest of one if not.
+std::filesystem::path BeginningMark(const std::filesystem::path& database) {
+  auto mark = database;
+  mark += "-new";
+  return mark;
+}
+
+bool Exists(const std::filesystem::path& path) {
+  std::error_code error;
+  return std::filesystem::exists(path, error);
+}
+
+// Whether a database without tables would be a new one.
+Result<bool> MayBeNew(const std::filesystem::path& database) {
+  if (Exists(BeginningMark(database))) return true;
+  struct stat status {};
+  // SQLite takes an empty file, and one of a single byte, for a new database, and removes the log
+  // beside it.
+  if (::stat(database.c_str(), &status) == 0) {
+    if (status.st_size <= 1) return Error::kCorrupt;
+    return false;
+  }
+  const int mark = ::open(BeginningMark(database).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  if (mark < 0) return Errno(errno);
+  ::close(mark);
+  const int folder = ::open(database.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return Errno(errno);
+  const bool synced = ::fsync(folder) == 0;
+  const int problem = errno;
+  ::close(folder);
+  if (!synced) return Errno(problem);
+  return true;
+}
+
 }  // namespace
 
 // --- opening and closing
@@ -61,6 +100,7 @@ Result<std::unique_ptr<Catalogue::Impl>> Catalogue::Impl::Open(const CatalogueOp
 }
 
 Result<void> Catalogue::Impl::Start() {
+  BTFC_TRY(may_be_new, MayBeNew(options_.path));
   BOOST_OUTCOME_TRYA(writer, Database::Open(options_.path, Database::Mode::kReadWrite));
   writer_ = std::move(writer);
   // A file that is no database says so here.
@@ -68,11 +108,12 @@ Result<void> Catalogue::Impl::Start() {
   writer_->Execute(
       "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; "
       "PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY;");
-  BOOST_OUTCOME_TRYV(Migrate(*writer_));
+  BOOST_OUTCOME_TRYV(Migrate(*writer_, may_be_new));
   BOOST_OUTCOME_TRYV(CheckCluster(*writer_, options_));
   devices_.Load(*writer_);
   tables_ = std::make_unique<Tables>(*writer_, devices_);
   StartRows();
+  if (may_be_new) ::unlink(BeginningMark(options_.path).c_str());
   writer_->Execute("PRAGMA synchronous = NORMAL");
   BOOST_OUTCOME_TRYA(keeper,
                      WalKeeper::Start(options_.path, write_gate_, [this] { (void)EndGroup(); }));

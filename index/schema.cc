@@ -9,10 +9,11 @@ constexpr std::int64_t kApplicationId = 0x62746663;  // "btfc"
 
 }  // namespace
 
-Result<void> Migrate(Database& database) {
+Result<void> Migrate(Database& database, bool may_be_new) {
   const auto application = database.Number("PRAGMA application_id");
   const auto version = database.Number("PRAGMA user_version");
   const bool fresh = version == 0 && database.Number("SELECT count(*) FROM sqlite_master") == 0;
+  if (fresh && !may_be_new) return Error::kCorrupt;
   if (!fresh && application != kApplicationId) return Error::kCorrupt;
   const auto newest = static_cast<std::int64_t>(SchemaScripts().size());
   if (version > newest) return Error::kTooNew;

@@ -12,7 +12,8 @@ namespace btfc::index {
 const std::vector<std::string_view>& SchemaScripts();
 
 // Brings a database to this program's version, in one transaction. Error::kTooNew if it is beyond
-// that, Error::kCorrupt if it is some other program's.
-Result<void> Migrate(Database& database);
+// that, Error::kCorrupt if it is some other program's. One without any table is made only if it
+// `may_be_new`; else what it held is lost.
+Result<void> Migrate(Database& database, bool may_be_new);
 
 }  // namespace btfc::index

@@ -5,9 +5,15 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 
 namespace btfc::mount_helper {
 namespace {
+
+// There from before a new cluster's key is made until its first mount.
+std::filesystem::path NewClusterMark(const std::filesystem::path& cache) {
+  return cache / "cluster.new";
+}
 
 Result<void> Refuse(std::string* why, std::string text, int number) {
   *why = std::move(text);
@@ -49,6 +55,7 @@ Result<Membership> LoadMembership(const std::filesystem::path& cache,
   if (std::filesystem::exists(membership.key_file, error)) {
     BTFC_TRY(cluster, torrent::ReadClusterKey(membership.key_file, why));
     membership.cluster = std::move(cluster);
+    membership.new_cluster = key.empty() && std::filesystem::exists(NewClusterMark(cache), error);
   } else if (!key.empty() || std::filesystem::exists(cache / "index.db", error)) {
     // Never a new cluster over old files: they would be cut off from their hosts.
     *why = fmt::format(
@@ -58,6 +65,7 @@ Result<Membership> LoadMembership(const std::filesystem::path& cache,
   } else {
     BTFC_TRY(cluster, torrent::MakeClusterKey(spec));
     membership.cluster = std::move(cluster);
+    std::ofstream(NewClusterMark(cache)).flush();
     const auto written = torrent::WriteClusterKey(membership.cluster, membership.key_file);
     if (!written) {
       *why = fmt::format("cannot write {}: {}", membership.key_file.string(),
@@ -69,6 +77,11 @@ Result<Membership> LoadMembership(const std::filesystem::path& cache,
   BTFC_TRY(node, torrent::LoadOrMakeNode(cache, membership.cluster, why));
   membership.node = std::move(node);
   return membership;
+}
+
+void NoteMounted(const std::filesystem::path& cache) {
+  std::error_code error;
+  std::filesystem::remove(NewClusterMark(cache), error);
 }
 
 Result<void> JoinCluster(const std::filesystem::path& key_file, const std::filesystem::path& cache,

@@ -13,7 +13,7 @@ struct Membership {
   torrent::ClusterKey cluster;
   torrent::NodeIdentity node;
   std::filesystem::path key_file;
-  bool new_cluster = false;  // no key was there: one was made
+  bool new_cluster = false;  // it was made here, and has never been mounted
 };
 
 // Makes `cache` and what leads to it (mode 0700). `why` says a failure for a person.
@@ -24,6 +24,9 @@ Result<void> MakeCacheFolder(const std::filesystem::path& cache, std::string* wh
 Result<Membership> LoadMembership(const std::filesystem::path& cache,
                                   const std::filesystem::path& key, const std::string& spec,
                                   std::string* why);
+
+// It has been mounted: who mounts it again need not be told what a new cluster is.
+void NoteMounted(const std::filesystem::path& cache);
 
 // `btfc join`: puts a copy of `key_file` into the cache. Fine if the same key is there already.
 Result<void> JoinCluster(const std::filesystem::path& key_file, const std::filesystem::path& cache,

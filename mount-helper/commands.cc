@@ -80,7 +80,9 @@ std::optional<std::filesystem::path> FindCache(const Where& where, std::string* 
   return cache;
 }
 
-std::optional<json> Ask(const std::filesystem::path& cache, const json& request) {
+// `path`: what the question is about, if it is a path.
+std::optional<json> Ask(const std::filesystem::path& cache, const json& request,
+                        const std::string& path = "") {
   const auto answer = AskDaemon(cache, request, kPatience);
   if (!answer) {
     const int number = ToErrno(answer.error());
@@ -93,10 +95,19 @@ std::optional<json> Ask(const std::filesystem::path& cache, const json& request)
     return std::nullopt;
   }
   if (answer.value().contains("error")) {
-    Complain(answer.value()["error"].get<std::string>());
+    const auto text = answer.value()["error"].get<std::string>();
+    Complain(answer.value().contains("about_path") ? fmt::format("{}: {}", path, text) : text);
     return std::nullopt;
   }
   return answer.value();
+}
+
+bool IsUtf8(const std::string& text) {
+  try {
+    return !json(text).dump().empty();
+  } catch (const json::exception&) {
+    return false;
+  }
 }
 
 }  // namespace
@@ -119,9 +130,15 @@ std::optional<json> AskAboutPath(json request, const std::string& path, const Wh
     return std::nullopt;
   }
   const auto cache = where.cache.empty() ? CacheOf(*mount) : Absolute(where.cache);
-  request["shown"] = path;
-  request["path"] = Absolute(path).lexically_relative(mount->mount_point).native();
-  return Ask(cache, request);
+  std::string hex;
+  const auto inside = Absolute(path).lexically_relative(mount->mount_point).native();
+  if (IsUtf8(inside)) {
+    request["path"] = inside;
+  } else {
+    for (const char c : inside) hex += fmt::format("{:02x}", static_cast<unsigned char>(c));
+    request["path_hex"] = hex;
+  }
+  return Ask(cache, request, path);
 }
 
 namespace {
@@ -173,7 +190,8 @@ int KeyCommand(const Where& where) {
   std::string id;
   for (const auto byte : key.value().cluster_id) id += fmt::format("{:02x}", byte);
   if (where.json) {
-    fmt::print("{}\n", json{{"file", file.string()}, {"cluster", id}}.dump(2));
+    fmt::print("{}\n", json{{"file", file.string()}, {"cluster", id}}.dump(
+                           2, ' ', false, json::error_handler_t::replace));
   } else {
     const auto [spec, mount_point] = ClusterAt(where, *cache);
     if (key.value().invited) {

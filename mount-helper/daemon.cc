@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <spdlog/sinks/null_sink.h>
 #include <spdlog/sinks/rotating_file_sink.h>
 #include <spdlog/spdlog.h>
 #include <sys/statvfs.h>
@@ -70,6 +71,7 @@ class Daemon {
   void Changed(const std::vector<index::Change>& changes);
   void Want(const index::ContentId& id);
   void WantMissing();
+  bool HasObjects() const;
   void Ready();
   void Shutdown();
 
@@ -80,6 +82,7 @@ class Daemon {
   std::optional<CacheLock> lock_;
   Membership membership_;
   bool first_mount_ = false;
+  bool replaced_dead_ = false;  // a killed daemon's mount was on the mount point
   std::unique_ptr<index::Catalogue> catalogue_;
   std::unique_ptr<fs::ObjectStore> store_;
   std::unique_ptr<Bridge> bridge_;
@@ -117,6 +120,7 @@ bool Daemon::CheckMountPoint() {
     // A daemon that was killed leaves its mount behind.
     const auto detached = fs::DetachDead(path);
     if (detached) {
+      replaced_dead_ = true;
       reached = reach();
     } else {
       errno = ToErrno(detached.error());
@@ -170,7 +174,10 @@ bool Daemon::TakeCache() {
     return Fail(kExitFailed, refused->message);
   }
   lock_ = std::move(std::get<CacheLock>(taken));
+  // An interrupt up to here ends the process; from here on it is an orderly end.
+  SignalThread::BlockSignals();
   StartLog();
+  if (replaced_dead_) spdlog::warn("the dead mount of an earlier daemon was taken away");
   auto membership = LoadMembership(request_.cache, request_.key, request_.spec, &why);
   if (!membership) return Fail(kExitFailed, why.empty() ? membership.error().message() : why);
   membership_ = std::move(membership.value());
@@ -196,11 +203,14 @@ bool Daemon::OpenIndex() {
   }
   const auto& file = options.path.string();
   if (catalogue.error() == make_error_code(Error::kCorrupt)) {
+    const bool empty = std::filesystem::file_size(options.path, error) <= 1 && !error;
     return Fail(
         kExitFailed,
-        fmt::format("the index {} is damaged; nothing was changed. `btfc rebuild --cache {}` and "
-                    "a new mount take it from the other hosts, with what only this one had",
-                    file, ShellWord(request_.cache.native())));
+        fmt::format("the index {} is {}; nothing was changed. `btfc rebuild --cache {}` and a new "
+                    "mount take it from the other hosts, with what only this one had (`btfc "
+                    "rebuild --alone ...` if there is no other host)",
+                    file, empty ? "empty: what it held is lost" : "damaged",
+                    ShellWord(request_.cache.native())));
   }
   if (catalogue.error() == make_error_code(Error::kTooNew)) {
     return Fail(
@@ -342,15 +352,28 @@ void Daemon::WantMissing() {
   }
 }
 
+bool Daemon::HasObjects() const {
+  std::error_code error;
+  std::filesystem::directory_iterator entry(store_->objects_folder(), error);
+  return !error && entry != std::filesystem::directory_iterator();
+}
+
 void Daemon::Ready() {
   spdlog::info("{} is mounted on {}, port {}, passthrough {}", request_.spec,
                request_.mount_point.string(), swarm_->Status().port,
                mount_->passthrough() ? "on" : "off");
+  reporter_.Mounted();
+  NoteMounted(request_.cache);
   if (membership_.new_cluster) {
     reporter_.Say("This is a new cluster. To add a host, bring it the key and mount there:");
     std::istringstream lines(
         HowToAddAHost(membership_.key_file, request_.spec, request_.mount_point, HomeFolder()));
     for (std::string line; std::getline(lines, line);) reporter_.Say(line);
+  }
+  if (first_mount_ && HasObjects()) {
+    reporter_.Say(
+        "The cache has contents but no index: the names come from the other hosts, and what is "
+        "here is not fetched again.");
   }
   import_->Start([this](const std::string& line) { reporter_.Say(line); },
                  [this] {
@@ -387,7 +410,11 @@ ExitCode Daemon::Run() {
 }  // namespace
 
 ExitCode RunDaemon(const MountRequest& request, Reporter& reporter) {
-  SignalThread::BlockSignals();
+  // There is no log yet, and a terminal gets the reporter's lines only.
+  if (!request.foreground) {
+    spdlog::set_default_logger(
+        std::make_shared<spdlog::logger>("", std::make_shared<spdlog::sinks::null_sink_mt>()));
+  }
   return Daemon(request, reporter).Run();
 }
 

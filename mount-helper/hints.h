@@ -1,10 +1,13 @@
-// Commands that a person can copy.
+// Commands that a person can copy, and names that a terminal can show.
 #pragma once
 
 #include <filesystem>
 #include <string>
 
 namespace btfc::mount_helper {
+
+// With '?' for each control character: names may hold line ends and what moves a terminal's cursor.
+std::string OneLine(std::string text);
 
 // One word for a shell: quoted if it has to be.
 std::string ShellWord(const std::string& word);

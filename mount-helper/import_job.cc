@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "fs/import_source.h"
+#include "mount-helper/hints.h"
 #include "mount-helper/rebuild.h"
 #include "mount-helper/status.h"
 
@@ -22,6 +23,7 @@ namespace {
 constexpr auto kPeerPatience = std::chrono::seconds(3);
 constexpr auto kDeltaPatience = std::chrono::minutes(5);
 constexpr auto kLook = std::chrono::milliseconds(50);
+constexpr std::size_t kFailedShown = 200;  // bytes of the names of what was not taken in
 constexpr auto kProgressEvery = std::chrono::seconds(1);
 
 std::filesystem::path PendingFile(const std::filesystem::path& cache) {
@@ -31,12 +33,27 @@ std::filesystem::path PendingFile(const std::filesystem::path& cache) {
 // "3 new files lie below the mount (a, b, c): `btfc import` takes them in"
 std::string Tell(const ImportRecord::News& news) {
   std::string names;
-  for (const auto& name : news.examples) names += (names.empty() ? "" : ", ") + name;
+  for (const auto& name : news.examples) names += (names.empty() ? "" : ", ") + OneLine(name);
   if (news.count > news.examples.size()) names += ", ...";
   return fmt::format(
       "{} below the mount ({}): `btfc import` takes {} in",
       news.count == 1 ? "1 new file lies" : fmt::format("{} new files lie", news.count), names,
       news.count == 1 ? "it" : "them");
+}
+
+// "; 2 could not be taken in: a/b (Permission denied), ... (the log names all); ..."
+std::string TellFailed(const fs::ImportProgress& progress) {
+  std::string names;
+  for (const auto& failure : progress.failures) {
+    if (names.size() > kFailedShown) {
+      names += ", ... (the log names all)";
+      break;
+    }
+    names += fmt::format("{}{} ({})", names.empty() ? "" : ", ", OneLine(failure.path),
+                         failure.why.message());
+  }
+  return fmt::format("; {} could not be taken in: {}; `btfc import` tries again", progress.failed,
+                     names);
 }
 
 }  // namespace
@@ -229,8 +246,9 @@ void ImportJob::ImportNew(const std::function<void(const std::string&)>& say) {
   const auto noted = record.Flush();
   if (!noted) spdlog::error("cannot note what was imported: {}", noted.error().message());
   if (!imported) {
-    const auto text = fmt::format("the import stopped: {} (it goes on with `btfc import`)",
-                                  imported.error().message());
+    const auto text =
+        fmt::format("the import stopped: {}; `btfc import` or the next mount goes on from there",
+                    imported.error().message());
     Describe(text);
     if (!Cancelled()) spdlog::error("{}", text);
     say(text);
@@ -238,13 +256,23 @@ void ImportJob::ImportNew(const std::function<void(const std::string&)>& say) {
   }
   std::error_code error;
   std::filesystem::remove(PendingFile(request_.cache), error);
-  const auto text = news.value().count == 0
-                        ? std::string("nothing new lies below the mount")
-                        : fmt::format("done: {} files, {}", imported.value().files,
-                                      HumanBytes(imported.value().bytes));
+  const auto& result = imported.value();
+  auto text = news.value().count == 0
+                  ? std::string("nothing new lies below the mount")
+                  : fmt::format("done: {} files, {}", result.files, HumanBytes(result.bytes));
+  if (result.failed > 0) text += TellFailed(result);
+  {
+    const std::lock_guard lock(mutex_);
+    failures_ = result.failures;
+  }
   Describe(text);
   spdlog::info("import {}", text);
   say("import " + text);
+}
+
+std::vector<fs::ImportProgress::Failure> ImportJob::Failures() const {
+  const std::lock_guard lock(mutex_);
+  return failures_;
 }
 
 fs::ImportOptions ImportJob::Options() const {

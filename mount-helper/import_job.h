@@ -8,6 +8,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "fs/fd.h"
 #include "fs/import.h"
@@ -45,6 +46,8 @@ class ImportJob {
 
   // One line for `btfc status`; empty if there is nothing to say.
   std::string Describe() const;
+  // What the last import could not take in; the first few.
+  std::vector<fs::ImportProgress::Failure> Failures() const;
 
  private:
   void Launch(std::function<void()> work);
@@ -69,9 +72,10 @@ class ImportJob {
 
   mutable std::mutex mutex_;
   std::condition_variable cancel_;
-  bool cancelled_ = false;   // guarded by mutex_
-  bool running_ = false;     // guarded by mutex_
-  std::string description_;  // guarded by mutex_
+  bool cancelled_ = false;                             // guarded by mutex_
+  bool running_ = false;                               // guarded by mutex_
+  std::string description_;                            // guarded by mutex_
+  std::vector<fs::ImportProgress::Failure> failures_;  // guarded by mutex_
   std::thread thread_;
 };
 

@@ -1,17 +1,22 @@
 #include "mount-helper/options.h"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
+#include <netinet/in.h>
 #include <pwd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 #include <cstdlib>
 #include <functional>
 #include <map>
 #include <optional>
 #include <string_view>
+
+#include "mount-helper/hints.h"
 
 namespace btfc::mount_helper {
 namespace {
@@ -102,13 +107,60 @@ WithValue Append(std::vector<std::string> MountRequest::*list) {
   };
 }
 
-// HOST, HOST:PORT or [ADDRESS]:PORT; a bare IPv6 address has several colons and no port.
+bool IsAddress(int family, const std::string& text) {
+  std::array<unsigned char, sizeof(in6_addr)> address{};
+  return inet_pton(family, text.c_str(), address.data()) == 1;
+}
+
+// With or without the interface of a link-local one: fe80::1%eth0.
+bool IsIpv6(const std::string& text) {
+  const auto scope = text.find('%');
+  return scope + 1 != text.size() && IsAddress(AF_INET6, text.substr(0, scope));
+}
+
+Complaint CheckHostName(const std::string& host) {
+  constexpr std::size_t kNameMax = 253;
+  const auto fits = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.';
+  };
+  if (host.find_first_not_of("0123456789.") == std::string::npos) {
+    if (IsAddress(AF_INET, host)) return {};
+    return fmt::format("'{}' is no IPv4 address", host);
+  }
+  if (host.size() > kNameMax || host.front() == '.' || host.find("..") != std::string::npos ||
+      !std::all_of(host.begin(), host.end(), fits)) {
+    return fmt::format("'{}' is no name of a host", host);
+  }
+  return {};
+}
+
+// HOST, HOST:PORT, [ADDRESS]:PORT or a bare IPv6 address, which has several colons and no port.
 Complaint AddPeer(MountRequest& request, const std::string& value) {
-  const auto colon = value.rfind(':');
-  const bool bare_address = value.front() != '[' && value.find(':') != colon;
-  const bool with_port = colon != std::string::npos && !bare_address && value.back() != ']';
-  const auto port = with_port ? Number<std::uint16_t>(value.substr(colon + 1)) : 1;
-  if (!port || *port == 0 || colon == 0) return "a peer is HOST or HOST:PORT, a port 1 to 65535";
+  constexpr auto kRule = "a peer is HOST, HOST:PORT or [IPV6]:PORT";
+  std::string host = value;
+  std::optional<std::string> port;
+  const auto colons = std::count(value.begin(), value.end(), ':');
+  if (value.front() == '[') {
+    const auto end = value.find(']');
+    if (end == std::string::npos) return fmt::format("the ] is missing; {}", kRule);
+    host = value.substr(1, end - 1);
+    if (!IsIpv6(host)) return fmt::format("'{}' is no IPv6 address; {}", host, kRule);
+    if (end + 1 < value.size() && value[end + 1] != ':') return kRule;
+    if (end + 1 < value.size()) port = value.substr(end + 2);
+  } else if (colons > 1) {
+    if (!IsIpv6(value)) return fmt::format("it is no IPv6 address; {}", kRule);
+  } else {
+    host = value.substr(0, value.find(':'));
+    if (colons == 1) port = value.substr(host.size() + 1);
+    if (host.empty()) return fmt::format("the host is missing; {}", kRule);
+    if (auto wrong = CheckHostName(host)) return fmt::format("{}; {}", *wrong, kRule);
+  }
+  if (port) {
+    const auto number = Number<std::uint16_t>(*port);
+    if (!number || *number == 0) {
+      return fmt::format("'{}' is no port: a number from 1 to 65535", *port);
+    }
+  }
   request.peers.push_back(value);
   return {};
 }
@@ -164,19 +216,11 @@ constexpr std::array kKernelOptions = {
     "nosymfollow", "symfollow", "nostrictatime", "iversion",    "noiversion"};
 
 // mount(8) and systemd hand these to every helper; they say nothing to a filesystem.
-constexpr std::array kIgnoredOptions = {"defaults",
-                                        "auto",
-                                        "noauto",
-                                        "user",
-                                        "nouser",
-                                        "users",
-                                        "owner",
-                                        "group",
-                                        "nofail",
-                                        "_netdev",
-                                        "default_permissions",
-                                        "loud",
-                                        "silent"};
+constexpr std::array kIgnoredOptions = {
+    "defaults", "auto",   "noauto", "user",    "nouser",
+    "users",    "owner",  "group",  "nousers", "noowner",
+    "nogroup",  "nomand", "nofail", "_netdev", "default_permissions",
+    "loud",     "silent"};
 
 template <class List>
 bool Contains(const List& list, std::string_view word) {
@@ -185,7 +229,9 @@ bool Contains(const List& list, std::string_view word) {
 
 bool IsForOthers(std::string_view option) {
   return Contains(kIgnoredOptions, option) || option.starts_with("x-") ||
-         option.starts_with("X-") || option.starts_with("comment=") || option.starts_with("user=");
+         option.starts_with("X-") || option.starts_with("comment=") ||
+         option.starts_with("user=") || option.starts_with("helper=") ||
+         option.starts_with("uhelper=");
 }
 
 Complaint ApplyOption(MountRequest& request, const std::string& option) {
@@ -209,6 +255,9 @@ Complaint ApplyOption(MountRequest& request, const std::string& option) {
     return {};
   }
   if (IsForOthers(option)) return {};
+  if (option == "remount") {
+    return "a folder that is mounted takes no other options: umount it, and mount it with them";
+  }
   return fmt::format("unknown option '{}' (mount.btfc --help lists them)", option);
 }
 
@@ -291,15 +340,6 @@ Complaint ApplySwitch(MountRequest& request, std::string_view argument,
     return letter == 'o' ? ApplyOptions(request, *value) : Complaint{};
   }
   return {};
-}
-
-// What the user typed is quoted, whatever characters it has.
-std::string OneLine(std::string text) {
-  for (char& c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) c = '?';
-  }
-  return text;
 }
 
 }  // namespace

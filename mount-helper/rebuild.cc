@@ -144,6 +144,39 @@ void TakeNameless(const sfs::path& cache, const sfs::path& rescued) {
   }
 }
 
+// Objects that no row speaks of, as links in `rescued`: with an index that is lost whole, and no
+// other host, they are all that there is. How many.
+Result<std::uint64_t> TakeObjectsWithoutRows(const sfs::path& rescued, index::Catalogue& catalogue,
+                                             const fs::ObjectStore& store) {
+  const auto folder = rescued / index::kLostFolder;
+  std::error_code error;
+  sfs::create_directories(folder, error);
+  if (error) return error;
+  std::uint64_t count = 0;
+  sfs::recursive_directory_iterator entry(store.objects_folder(), error);
+  for (const sfs::recursive_directory_iterator end; !error && entry != end;
+       entry.increment(error)) {
+    const auto id = fs::ObjectStore::ParseObjectName(entry->path().filename().native());
+    if (!id) continue;
+    BTFC_TRY(users, catalogue.Users(*id, std::nullopt));
+    if (users > 0) continue;
+    const auto to = folder / ("content " + index::ToHex(*id).substr(0, 12));
+    if (link(entry->path().c_str(), to.c_str()) != 0 && errno != EEXIST) return Errno(errno);
+    ++count;
+  }
+  if (error) return error;
+  return count;
+}
+
+// `folder` is new and empty afterwards.
+Result<void> MakeAnew(const sfs::path& folder) {
+  std::error_code error;
+  sfs::remove_all(folder, error);  // of an interrupted try
+  sfs::create_directory(folder, error);
+  if (error) return error;
+  return Ok();
+}
+
 }  // namespace
 
 Result<void> SetIndexAside(const sfs::path& cache, bool alone, std::string* why) {
@@ -193,10 +226,17 @@ Result<Rescued> TakeUpRebuild(
     const std::function<void(const std::vector<index::Change>&)>& changed) {
   const auto known = catalogue.Known();
   Gatherer gatherer(cache, known, store);
-  std::error_code error;
-  sfs::remove_all(gatherer.folder(), error);  // of an interrupted try
-  sfs::create_directory(gatherer.folder(), error);
-  if (error) return error;
+  const auto take_in = [&](const fs::ImportOptions& how) -> Result<fs::ImportProgress> {
+    const fs::Fd folder(
+        open(gatherer.folder().c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!folder) return Errno(errno);
+    BTFC_TRY(imported, fs::Import(
+                           folder.get(), catalogue, store, how, [](const fs::ImportProgress&) {},
+                           cancelled, changed));
+    if (imported.failed > 0) return imported.failures.front().why;  // it stays where it is
+    return imported;
+  };
+  BOOST_OUTCOME_TRYV(MakeAnew(gatherer.folder()));
   const auto read = index::Salvage(Aside(cache) / "index.db", [&](const auto& file) {
     if (!cancelled()) gatherer.Take(file);
   });
@@ -206,17 +246,21 @@ Result<Rescued> TakeUpRebuild(
                   read.error().message());
   }
   TakeNameless(cache, gatherer.folder());
-  const fs::Fd folder(
-      open(gatherer.folder().c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!folder) return Errno(errno);
-  const auto imported = fs::Import(
-      folder.get(), catalogue, store, options, [](const fs::ImportProgress&) {}, cancelled,
-      changed);
-  if (!imported) return imported.error();
+  BOOST_OUTCOME_TRYV(take_in(options));
+  auto rescued = gatherer.rescued();
+  if (!read && RebuildAlone(cache)) {
+    BOOST_OUTCOME_TRYV(MakeAnew(gatherer.folder()));
+    BTFC_TRY(nameless, TakeObjectsWithoutRows(gatherer.folder(), catalogue, store));
+    auto how = options;
+    how.mode = fs::ImportMode::kLink;  // they are in the store already
+    BOOST_OUTCOME_TRYV(take_in(how));
+    rescued.files += nameless;
+  }
+  std::error_code error;
   sfs::remove_all(gatherer.folder(), error);
   sfs::remove_all(cache / "damaged.done", error);
   BOOST_OUTCOME_TRYV(Move(Aside(cache), cache / "damaged.done"));
-  return gatherer.rescued();
+  return rescued;
 }
 
 }  // namespace btfc::mount_helper

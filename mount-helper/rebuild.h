@@ -28,8 +28,9 @@ struct Rescued {
 };
 
 // Takes in the versions in damaged/ that the catalogue does not cover, now that it has what the
-// others know, and the files that were being written. Then damaged/ becomes damaged.done/ (which
-// nobody needs). Can be run again after an interruption. Import's callbacks.
+// others know, and the files that were being written; with `alone` and an index of which nothing
+// can be read, all contents of the store, without their names. Then damaged/ becomes damaged.done/
+// (which nobody needs). Can be run again after an interruption. Import's callbacks.
 Result<Rescued> TakeUpRebuild(
     const std::filesystem::path& cache, index::Catalogue& catalogue, fs::ObjectStore& store,
     const fs::ImportOptions& options, const std::function<bool()>& cancelled,

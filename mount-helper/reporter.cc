@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -17,6 +18,7 @@ namespace {
 
 // Lines on the pipe: a letter, the text. A failure's text begins with its code and a space.
 constexpr char kSay = 's';
+constexpr char kMounted = 'm';
 constexpr char kReady = 'r';
 constexpr char kFail = 'f';
 
@@ -29,6 +31,31 @@ constexpr char kFail = 'f';
   std::exit(code);
 }
 
+// What a signal handler may look at.
+volatile pid_t starting_daemon = 0;
+volatile std::sig_atomic_t interrupted = 0;
+volatile std::sig_atomic_t mounted = 0;
+
+// Before the mount is there the daemon ends, too, and that is waited for; later it goes on alone.
+void OnInterrupt(int /*signal*/) {
+  if (mounted != 0) {
+    constexpr std::string_view kLine =
+        "mount.btfc: the folder is mounted; the import goes on in the background\n";
+    [[maybe_unused]] const auto sent = write(STDERR_FILENO, kLine.data(), kLine.size());
+    _exit(kExitOk);
+  }
+  interrupted = 1;
+  kill(starting_daemon, SIGTERM);
+}
+
+void HandleInterrupts(pid_t child) {
+  starting_daemon = child;
+  struct sigaction action {};
+  action.sa_handler = OnInterrupt;
+  action.sa_flags = SA_RESTART;
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) sigaction(number, &action, nullptr);
+}
+
 [[noreturn]] void Relay(int pipe, pid_t child) {
   const std::unique_ptr<FILE, int (*)(FILE*)> lines(fdopen(pipe, "r"), fclose);
   char* text = nullptr;
@@ -37,12 +64,21 @@ constexpr char kFail = 'f';
     std::string_view line(text);
     if (line.ends_with('\n')) line.remove_suffix(1);
     if (line.empty()) continue;
+    if (line.front() == kMounted) {
+      mounted = 1;
+      continue;
+    }
+    if (interrupted != 0) continue;  // it ends
     if (line.front() != kSay) ObeyLine(line);
     fmt::print("{}\n", line.substr(1));
     std::fflush(stdout);
   }
   int status = 0;
   waitpid(child, &status, 0);
+  if (interrupted != 0) {
+    fmt::print(stderr, "mount.btfc: interrupted; nothing is mounted\n");
+    std::exit(kExitInterrupted);
+  }
   fmt::print(stderr, "mount.btfc: the daemon ended before the mount answered ({} {})\n",
              WIFSIGNALED(status) ? "signal" : "exit code",
              WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
@@ -64,6 +100,10 @@ void Reporter::Say(const std::string& line) {
     fmt::print("{}\n", line);
     std::fflush(stdout);
   }
+}
+
+void Reporter::Mounted() {
+  if (pipe_) Send(kMounted, "");
 }
 
 void Reporter::Ready() {
@@ -91,10 +131,13 @@ Reporter GoToBackground() {
   }
   if (child > 0) {
     close(ends[1]);
+    HandleInterrupts(child);
     Relay(ends[0], child);
   }
   close(ends[0]);
   setsid();
+  // The folder that it was called in can be unmounted. All paths are absolute by now.
+  [[maybe_unused]] const int moved = chdir("/");
   return Reporter(fs::Fd(ends[1]));
 }
 

@@ -26,6 +26,9 @@ class Reporter {
   explicit Reporter(fs::Fd pipe) : pipe_(std::move(pipe)) {}
 
   void Say(const std::string& line);
+  // The folder is mounted, but who mounts is still shown something: an interrupt of the parent is
+  // none of the daemon any more.
+  void Mounted();
   // The mount answers: the parent exits with 0.
   void Ready();
   // The parent prints the line and exits with this code.
@@ -37,7 +40,8 @@ class Reporter {
 };
 
 // Forks. In the child answers the reporter to use; the parent never returns: it relays the child's
-// lines and exits with what the child reports (kExitBug if it died without a word).
+// lines and exits with what the child reports (kExitBug if it died without a word). Interrupted
+// before the mount is there, it ends the child and exits with kExitInterrupted.
 Reporter GoToBackground();
 
 // In the child, once the parent was told: no terminal, no standard streams any more.

@@ -25,6 +25,12 @@ json Status(const MountRequest& request, index::Catalogue& catalogue, const fs::
   status["key"] = (request.key.empty() ? request.cache / "cluster.key" : request.key).native();
   status["pid"] = getpid();
   if (const auto text = import.Describe(); !text.empty()) status["import"] = text;
+  for (const auto& failure : import.Failures()) {
+    status["warnings"].push_back(
+        fmt::format("{} lies below the mount and could not be taken in: {}", failure.path,
+                    failure.why.message()));
+    status["health"] = "warning";
+  }
   return status;
 }
 
@@ -34,6 +40,13 @@ json AnswerRequest(const json& asked, const MountRequest& request, index::Catalo
                    const fs::Files& files, const torrent::Swarm& swarm, ImportJob& import,
                    fs::Scrub& scrub) {
   const auto command = asked.at("command").get<std::string>();
+  for (const auto* writes : {"restore", "undelete", "remove", "import"}) {
+    if (command == writes && request.read_only) {
+      return ErrorAnswer(
+          fmt::format("{} is mounted read-only here: say it on a host that may write",
+                      request.mount_point.string()));
+    }
+  }
   if (command == "status") return Status(request, catalogue, files, swarm, import, scrub);
   if (command == "log") return AnswerLog(asked, catalogue);
   if (command == "restore") return AnswerRestore(asked, catalogue);

@@ -75,6 +75,12 @@ json WarningsOf(const torrent::SwarmStatus& swarm) {
   if (swarm.no_room) {
     warnings.push_back("the disk is nearly full: only what is read is fetched");
   }
+  for (const auto& name : swarm.unresolved_peers) {
+    warnings.push_back(fmt::format("peer={}: no host of that name is known", name));
+  }
+  for (const auto& name : swarm.absent_listen) {
+    warnings.push_back(fmt::format("listen={}: this host has no such address or interface", name));
+  }
   if (swarm.bad_messages > 0) {
     warnings.push_back(fmt::format(
         "{} malformed messages from peers were dropped; the log names them", swarm.bad_messages));
@@ -136,6 +142,28 @@ json OpenFilesOf(index::Catalogue& catalogue, const fs::Files& files) {
   return open;
 }
 
+// Versions that cannot be told to others yet. Each is a warning, too.
+void AddFailing(json& status, index::Catalogue& catalogue, const fs::Files& files) {
+  json failing = json::array();
+  const auto all = files.ListFailing();
+  for (const auto& file : all) {
+    if (failing.size() >= kListed) break;
+    const auto path = catalogue.PathOf(file.ino);
+    failing.push_back({{"path", path ? path.value() : ""},
+                       {"reason", file.failure.message()},
+                       {"since_ns", file.since_ns}});
+    status["warnings"].push_back(
+        fmt::format("{} cannot be committed: {}; it stays as it is, is tried again, and other "
+                    "hosts have what it was before",
+                    path ? path.value() : "a file", file.failure.message()));
+  }
+  if (all.size() > failing.size()) {
+    status["warnings"].push_back(
+        fmt::format("{} more files cannot be committed", all.size() - failing.size()));
+  }
+  status["failing"] = std::move(failing);
+}
+
 // One word for scripts and for the first glance.
 const char* HealthOf(const json& status, const torrent::SwarmStatus& swarm) {
   if (!status["warnings"].empty()) return "warning";
@@ -145,6 +173,7 @@ const char* HealthOf(const json& status, const torrent::SwarmStatus& swarm) {
     return !(peer.lazy ? peer.in_sync : HasEverything(peer));
   };
   if (std::ranges::any_of(swarm.peers, behind)) return "sending";
+  if (status["missing_objects"] != 0) return "lazy";
   return swarm.peers.empty() ? "alone" : "complete";
 }
 
@@ -169,6 +198,7 @@ json GatherStatus(index::Catalogue& catalogue, const fs::Files& files, const tor
                  {"waiting_reads", files_status.waiting},
                  {"warnings", WarningsOf(swarm_status)}};
   AddCounts(status, catalogue);
+  AddFailing(status, catalogue, files);
   status["health"] = HealthOf(status, swarm_status);
   return status;
 }
@@ -188,6 +218,7 @@ void AddScrub(json& status, fs::Scrub& scrub) {
         fmt::format("the content of {} was damaged or lost here; waiting for a host that has it",
                     path.get<std::string>()));
   }
+  if (!lost.empty()) status["health"] = "warning";
   status["lost"] = std::move(lost);
 }
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "mount-helper/hints.h"
 #include "mount-helper/status.h"
 
 namespace btfc::mount_helper {
@@ -35,7 +36,6 @@ json List(const json& status, const char* key) { return status.value(key, json::
 // Whether what is here is elsewhere, too.
 std::string OthersHave(const json& status) {
   const auto peers = List(status, "peers");
-  if (peers.empty()) return "no other host is connected";
   const auto complete = status.value("complete_peers", 0ULL);
   if (complete == peers.size()) {
     return peers.size() == 1 ? "and on the other connected host"
@@ -59,7 +59,11 @@ std::string Headline(const json& status) {
   } else if (missing > 0) {
     line = Amount(missing, status.value("missing_bytes", 0ULL)) + " still to come";
   }
-  line += (missing > 0 ? "; the rest is here " : " ") + OthersHave(status);
+  if (List(status, "peers").empty()) {
+    line += "; no other host is connected";
+  } else {
+    line += (missing > 0 ? "; the rest is here " : " ") + OthersHave(status);
+  }
   if (writing > 0) line += fmt::format("; {} being written", Plural(writing, "file", "files"));
   return line;
 }
@@ -71,7 +75,11 @@ std::string Hosts(const json& status) {
   auto text = fmt::format("  hosts     {} connected of {} known, port {}\n", peers.size(),
                           std::max(others, peers.size()), status.value("port", 0));
   for (const auto& peer : peers) {
-    text += Item(fmt::format("{:<16} {}", peer.value("name", ""), PeerState(peer)));
+    text += Item(fmt::format("{:<16} {}", OneLine(peer.value("name", "")), PeerState(peer)));
+  }
+  if (const auto refused = status.value("refused_peers", 0ULL); refused > 0) {
+    text += Item(fmt::format("{} refused: another cluster's key, or none (the log names them)",
+                             Plural(refused, "connection", "connections")));
   }
   return text;
 }
@@ -80,16 +88,18 @@ std::string Coming(const json& status) {
   const auto missing = status.value("missing_objects", 0ULL);
   const auto coming = List(status, "coming");
   if (missing == 0) return "";
-  auto text = fmt::format("  coming    {}\n", Amount(missing, status.value("missing_bytes", 0ULL)));
+  const bool lazy = status.value("lazy", false);
+  auto text = fmt::format("  {} {}{}\n", lazy ? "elsewhere" : "coming   ",
+                          Amount(missing, status.value("missing_bytes", 0ULL)),
+                          lazy ? ", fetched when read" : "");
   for (const auto& file : coming) {
     const auto size = HumanBytes(file.value("size", 0ULL));
     const auto sources = file.value("sources", 0ULL);
     const auto done = file.value("done_bytes", 0ULL);
-    const auto state =
-        sources > 0 ? fmt::format("{} of {} from {}", HumanBytes(done), size,
-                                  Plural(sources, "host", "hosts"))
-                    : fmt::format("{}{}", size, status.value("lazy", false) ? "" : ", waits");
-    text += Item(fmt::format("{}  {}", file.value("path", ""), state));
+    const auto state = sources > 0 ? fmt::format("{} of {} from {}", HumanBytes(done), size,
+                                                 Plural(sources, "host", "hosts"))
+                                   : fmt::format("{}{}", size, lazy ? "" : ", waits");
+    text += Item(fmt::format("{}  {}", OneLine(file.value("path", "")), state));
   }
   return text + More(missing, coming.size());
 }
@@ -99,7 +109,7 @@ std::string Open(const json& status) {
   std::string text;
   for (const auto& file : files) {
     const auto since = file.value("since_ns", std::int64_t{0});
-    text += fmt::format("  writing   {}  {}{}\n", file.value("path", ""),
+    text += fmt::format("  writing   {}  {}{}\n", OneLine(file.value("path", "")),
                         file.value("open", false) ? "open since " : "closed, opened ",
                         since == 0 ? "before the last start" : HumanTime(since));
   }
@@ -131,14 +141,14 @@ std::string DescribeStatus(const json& status) {
   text += Coming(status);
   text += Open(status);
   if (status.contains("import"))
-    text += fmt::format("  import    {}\n", status["import"].get<std::string>());
+    text += fmt::format("  import    {}\n", OneLine(status["import"].get<std::string>()));
   const auto conflicts = List(status, "conflict_paths");
   for (const auto& path : conflicts) {
-    text += fmt::format("  conflict  {}\n", path.get<std::string>());
+    text += fmt::format("  conflict  {}\n", OneLine(path.get<std::string>()));
   }
   text += More(status.value("conflicts", 0ULL), conflicts.size());
   for (const auto& warning : List(status, "warnings")) {
-    text += fmt::format("  warning   {}\n", warning.get<std::string>());
+    text += fmt::format("  warning   {}\n", OneLine(warning.get<std::string>()));
   }
   return text;
 }
@@ -151,7 +161,7 @@ std::string DescribePeers(const json& status) {
   std::string text;
   for (const auto& peer : peers) {
     text += fmt::format(
-        "{:<20} {:<24} {}, sent {}, received {}, device {}\n", peer.value("name", ""),
+        "{:<20} {:<24} {}, sent {}, received {}, device {}\n", OneLine(peer.value("name", "")),
         peer.value("address", ""), PeerState(peer), HumanBytes(peer.value("sent_bytes", 0ULL)),
         HumanBytes(peer.value("received_bytes", 0ULL)), peer.value("device", "").substr(0, 8));
   }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -14,7 +15,23 @@ namespace {
 
 using nlohmann::json;
 
-json ErrorAnswer(const std::string& text) { return {{"error", text}}; }
+// `path`: it is about the one that was asked for, which the asker can show as it was given.
+json ErrorAnswer(const std::string& text, bool path = false) {
+  json answer = {{"error", text}};
+  if (path) answer["about_path"] = true;
+  return answer;
+}
+
+// JSON's strings are UTF-8, names need not be.
+std::string PathOf(const json& asked) {
+  if (!asked.contains("path_hex")) return asked.at("path").get<std::string>();
+  const auto hex = asked.at("path_hex").get<std::string>();
+  std::string path;
+  for (std::size_t i = 0; i + 1 < hex.size(); i += 2) {
+    path += static_cast<char>(std::strtoul(hex.substr(i, 2).c_str(), nullptr, 16));
+  }
+  return path;
+}
 
 std::string Describe(const std::error_code& error) {
   switch (ToErrno(error)) {
@@ -35,13 +52,21 @@ std::optional<std::int64_t> TimeOf(const json& asked) {
   return at->get<std::int64_t>();
 }
 
+// Why there are no versions of a path.
+json NoVersions(const std::string& path, const std::error_code& why, index::Catalogue& catalogue) {
+  const auto inodes = catalogue.InodesAt(path);
+  const bool folder = path == "." || (inodes && !inodes.value().folders.empty());
+  if (!folder) return ErrorAnswer(Describe(why), true);
+  return ErrorAnswer("it is a folder: name a file in it (.btfc/versions of the mount shows all)",
+                     true);
+}
+
 }  // namespace
 
 json AnswerLog(const json& asked, index::Catalogue& catalogue) {
-  const auto path = asked.at("path").get<std::string>();
-  const auto shown = asked.value("shown", path);
+  const auto path = PathOf(asked);
   const auto history = catalogue.VersionsAt(path);
-  if (!history) return ErrorAnswer(fmt::format("{}: {}", shown, Describe(history.error())));
+  if (!history) return NoVersions(path, history.error(), catalogue);
   json versions = json::array();
   for (const auto& version : history.value()) {
     versions.push_back({{"root", index::ToHex(version.id)},
@@ -57,10 +82,9 @@ json AnswerLog(const json& asked, index::Catalogue& catalogue) {
 }
 
 json AnswerRestore(const json& asked, index::Catalogue& catalogue) {
-  const auto path = asked.at("path").get<std::string>();
-  const auto shown = asked.value("shown", path);
+  const auto path = PathOf(asked);
   const auto history = catalogue.VersionsAt(path);
-  if (!history) return ErrorAnswer(fmt::format("{}: {}", shown, Describe(history.error())));
+  if (!history) return NoVersions(path, history.error(), catalogue);
   const auto time = TimeOf(asked);
   const auto& versions = history.value();
   const auto chosen =
@@ -68,20 +92,20 @@ json AnswerRestore(const json& asked, index::Catalogue& catalogue) {
         return time ? version.time_ns <= *time : !version.current;
       });
   if (chosen == versions.end()) {
-    return ErrorAnswer(fmt::format("{}: no version from {} is kept; the oldest one is from {}",
-                                   path, time ? HumanTime(*time) : "before the current one",
-                                   HumanTime(versions.back().time_ns)));
+    return ErrorAnswer(fmt::format("no version from {} is kept; the oldest one is from {}",
+                                   time ? HumanTime(*time) : "before the current one",
+                                   HumanTime(versions.back().time_ns)),
+                       true);
   }
   const auto restored = catalogue.Restore(path, chosen->ino, chosen->commit);
-  if (!restored) return ErrorAnswer(fmt::format("{}: {}", shown, Describe(restored.error())));
+  if (!restored) return ErrorAnswer(Describe(restored.error()), true);
   return {{"time_ns", chosen->time_ns}, {"host", chosen->host}, {"present", chosen->present}};
 }
 
 json AnswerUndelete(const json& asked, index::Catalogue& catalogue) {
-  const auto path = asked.at("path").get<std::string>();
-  const auto shown = asked.value("shown", path);
+  const auto path = PathOf(asked);
   const auto undeleted = catalogue.Undelete(path, TimeOf(asked));
-  if (!undeleted) return ErrorAnswer(fmt::format("{}: {}", shown, Describe(undeleted.error())));
+  if (!undeleted) return ErrorAnswer(Describe(undeleted.error()), true);
   return {{"count", undeleted.value()}};
 }
 

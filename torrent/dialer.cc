@@ -27,12 +27,16 @@ std::uint16_t ParsePort(std::string_view text) {
   return parsed.ec == std::errc() && parsed.ptr == text.data() + text.size() ? port : 0;
 }
 
-std::vector<std::string> Addresses(const std::string& host) {
+// With what is wrong if there are none.
+std::vector<std::string> Addresses(const std::string& host, std::string* problem) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* raw = nullptr;
-  if (::getaddrinfo(host.c_str(), nullptr, &hints, &raw) != 0) return {};
+  if (const int error = ::getaddrinfo(host.c_str(), nullptr, &hints, &raw); error != 0) {
+    *problem = ::gai_strerror(error);
+    return {};
+  }
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> list(raw, ::freeaddrinfo);
   std::vector<std::string> addresses;
   for (const addrinfo* entry = raw; entry != nullptr; entry = entry->ai_next) {
@@ -81,11 +85,29 @@ Dialer::Dialer(const std::vector<std::string>& peers, Dial dial)
 
 void Dialer::Resolve(std::size_t index, milliseconds backoff) {
   const HostPort& peer = peers_[index];
-  const auto addresses = Addresses(peer.host);
+  std::string problem;
+  const auto addresses = Addresses(peer.host, &problem);
+  Note(peer.host, problem);
   for (const std::string& address : addresses) dial_(address, peer.port);
   const milliseconds wait = addresses.empty() ? backoff : kAgain;
   loop_.PostAfter(
       wait, [this, index, next = std::min(backoff * 2, kBackoffMax)] { Resolve(index, next); });
+}
+
+// One line when a name begins to lead nowhere, one when that is over.
+void Dialer::Note(const std::string& host, const std::string& problem) {
+  const std::lock_guard lock(mutex_);
+  if (problem.empty()) {
+    if (unresolved_.erase(host) > 0) spdlog::info("peer={}: the name is known now", host);
+  } else if (unresolved_.insert(host).second) {
+    spdlog::warn("peer={}: no host of that name is known ({}); looked up again from time to time",
+                 host, problem);
+  }
+}
+
+std::vector<std::string> Dialer::Unresolved() const {
+  const std::lock_guard lock(mutex_);
+  return {unresolved_.begin(), unresolved_.end()};
 }
 
 }  // namespace btfc::torrent

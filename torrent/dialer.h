@@ -3,6 +3,8 @@
 
 #include <chrono>
 #include <functional>
+#include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -24,13 +26,18 @@ class Dialer {
   using Dial = std::function<void(const std::string& ip, std::uint16_t port)>;
   Dialer(const std::vector<std::string>& peers, Dial dial);
   void Stop() { loop_.Stop(); }
+  // The hosts whose names led to no address when they were last looked up. Any thread.
+  std::vector<std::string> Unresolved() const;
 
  private:
   void Resolve(std::size_t index, std::chrono::milliseconds backoff);
+  void Note(const std::string& host, const std::string& problem);
 
   std::vector<HostPort> peers_;
   const Dial dial_;
-  Loop loop_;  // last: its tasks use the others
+  mutable std::mutex mutex_;
+  std::set<std::string> unresolved_;  // guarded by mutex_
+  Loop loop_;                         // last: its tasks use the others
 };
 
 }  // namespace btfc::torrent

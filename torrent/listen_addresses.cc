@@ -111,10 +111,13 @@ int Try(const std::string& address, std::uint16_t& port, int type) {
   return error;
 }
 
-int TryAll(const std::vector<std::string>& addresses, std::uint16_t& port) {
+int TryAll(const std::vector<std::string>& addresses, std::uint16_t& port, std::string* failed) {
   for (const std::string& address : addresses) {
     for (const int type : {SOCK_STREAM, SOCK_DGRAM}) {
-      if (const int error = Try(address, port, type)) return error;
+      if (const int error = Try(address, port, type)) {
+        *failed = address;
+        return error;
+      }
     }
   }
   return 0;
@@ -138,7 +141,16 @@ std::vector<std::string> ListenAddresses(const std::vector<std::string>& wanted)
   return addresses;
 }
 
-Result<std::uint16_t> FreePort(const std::vector<std::string>& addresses, std::uint16_t first) {
+std::vector<std::string> AbsentFrom(const std::vector<std::string>& wanted) {
+  std::vector<std::string> absent;
+  for (const std::string& text : wanted) {
+    if (!Parse(text, 0) && ::if_nametoindex(text.c_str()) == 0) absent.push_back(text);
+  }
+  return absent;
+}
+
+Result<std::uint16_t> FreePort(const std::vector<std::string>& addresses, std::uint16_t first,
+                               std::string* failed) {
   int error = EADDRINUSE;
   for (int i = 0; i < kPortTries; ++i) {
     std::uint16_t port = 0;
@@ -146,7 +158,7 @@ Result<std::uint16_t> FreePort(const std::vector<std::string>& addresses, std::u
       if (first + i > 65535) break;
       port = static_cast<std::uint16_t>(first + i);
     }
-    error = TryAll(addresses, port);
+    error = TryAll(addresses, port, failed);
     if (error == 0) return port;
     if (error != EADDRINUSE) break;
   }

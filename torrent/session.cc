@@ -137,18 +137,25 @@ class Session::Impl {
   Result<void> Open(LinkListener& listener, std::string* why) {
     addresses_ = ListenAddresses(options_.listen);
     if (addresses_.empty()) {
-      *why = "no address to listen on: none of those given exists on this host";
+      *why = "no address to listen on:";
+      for (const auto& text : options_.listen) *why += " " + text;
+      *why += " is no address or interface of this host, or has no address yet";
       return Errno(EADDRNOTAVAIL);
+    }
+    for (const auto& text : AbsentFrom(options_.listen)) {
+      spdlog::warn("listen={}: this host has no interface of that name now", text);
     }
     // Who connects before the control torrent can show our certificate is refused, and dials again
     // seconds later: the port opens last.
     BOOST_OUTCOME_TRY(AddControlTorrent(listener, why));
     std::uint16_t first = options_.port;
     for (int i = 0; i < kPortTries; ++i) {
-      const auto port = FreePort(addresses_, first);
+      std::string failed;
+      const auto port = FreePort(addresses_, first, &failed);
       if (!port) {
-        *why = "cannot listen on " + addresses_.front() + " port " + std::to_string(first) + ": " +
+        *why = "cannot listen on " + failed + " port " + std::to_string(first) + ": " +
                port.error().message();
+        if (port.error() == Errno(EADDRNOTAVAIL)) *why += " (this host does not have that address)";
         return port.error();
       }
       if (Listen(port.value())) {

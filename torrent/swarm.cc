@@ -17,6 +17,7 @@
 #include "torrent/fetcher.h"
 #include "torrent/holder.h"
 #include "torrent/layers.h"
+#include "torrent/listen_addresses.h"
 #include "torrent/loop.h"
 #include "torrent/members.h"
 #include "torrent/session.h"
@@ -161,6 +162,8 @@ class Swarm::Impl final : public LinkListener {
     fetcher_->Fill(status);
     status.refused_peers = refused_;
     status.bad_messages = members_.bad_messages();
+    if (dialer_) status.unresolved_peers = dialer_->Unresolved();
+    status.absent_listen = AbsentFrom(options_.listen);
     return status;
   }
 
@@ -359,7 +362,10 @@ class Swarm::Impl final : public LinkListener {
   void Refused(const std::string& ip, const std::string& what) {
     ++refused_;
     if (refused_named_.size() < kRefusedNamedMax && refused_named_.insert(ip).second) {
-      spdlog::warn("refused a connection with {}: {}; further ones are counted only", ip, what);
+      spdlog::warn(
+          "refused a connection with {}: a host with another cluster's key, or none (TLS: {}); "
+          "further ones are counted only",
+          ip, what);
     }
   }
 

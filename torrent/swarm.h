@@ -67,6 +67,8 @@ struct SwarmStatus {
   bool no_room = false;             // the disk is too full to fetch what nobody waits for
   std::uint64_t refused_peers = 0;  // bad certificates
   std::uint64_t bad_messages = 0;
+  std::vector<std::string> unresolved_peers;  // of SwarmOptions::peers: names without an address
+  std::vector<std::string> absent_listen;     // of SwarmOptions::listen: not on this host now
 };
 
 // All calls from any thread; callbacks come on the swarm's own threads with no lock held.

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
+#include <set>
 
 #include "lab.h"
 
@@ -158,6 +160,50 @@ TEST_F(CacheLossTest, ALonelyHostIsRebuiltFromItsOwnIndex) {
   ASSERT_TRUE(victim().Start());
   EXPECT_TRUE(Eventually([&] { return Word().rfind("rebuild done", 0) == 0; })) << Word();
   EXPECT_EQ(before_, Describe(victim().mount()));
+}
+
+// Never a mount of an empty folder.
+TEST_F(CacheLossTest, AnIndexThatIsEmptyOrCutOffIsRebuilt) {
+  for (const std::string length : {"0", "4096", "6000"}) {
+    ASSERT_EQ(0, victim().Stop());
+    ASSERT_TRUE(Shell("truncate -s " + length + " " + (victim().cache() / "index.db").native() +
+                      " && : > " + (victim().folder() / "log").native())
+                    .ok());
+    EXPECT_FALSE(victim().Start()) << length;
+    EXPECT_NE(std::string::npos, victim().Log().find("btfc rebuild --cache")) << victim().Log();
+    ASSERT_EQ(0, Rebuild().code);
+    ASSERT_TRUE(victim().Start());
+    EXPECT_TRUE(Eventually([&] { return Word().rfind("rebuild done", 0) == 0; })) << Word();
+    ExpectEverythingBack();
+  }
+}
+
+// Nothing is left but contents: they come back without their names.
+TEST_F(CacheLossTest, ALonelyHostWithoutAnyIndexKeepsItsContents) {
+  ASSERT_EQ(0, keeper().Stop());
+  ASSERT_EQ(0, victim().Stop());
+  ASSERT_EQ(0, truncate((victim().cache() / "index.db").c_str(), 0));
+  ASSERT_EQ(0, Rebuild(" --alone").code);
+  ASSERT_TRUE(victim().Start());
+  EXPECT_TRUE(Eventually([&] { return Word().rfind("rebuild done: 2 files", 0) == 0; })) << Word();
+  std::set<std::string> found;
+  for (const auto& entry : std::filesystem::directory_iterator(victim() / "found again")) {
+    found.insert(ReadFile(entry.path()));
+  }
+  EXPECT_EQ((std::set{RandomBytes(200'000, 1), RandomBytes(9 << 20, 2)}), found);
+}
+
+TEST_F(CacheLossTest, AKillAtTheVeryFirstStartIsNoDamage) {
+  auto& fresh = lab_->Add();
+  for (int i = 0; i < 2; ++i) {
+    fresh.SetEnvironment("BTFC_FAULT_POINT=index.open:1");
+    EXPECT_FALSE(fresh.Start());
+    EXPECT_EQ(128 + SIGKILL, fresh.WaitForEnd(std::chrono::milliseconds(0)));
+  }
+  fresh.SetEnvironment("");
+  ASSERT_TRUE(fresh.Start()) << fresh.Log();
+  WriteFile(fresh / "file", "x");
+  EXPECT_EQ(0, fresh.Stop());
 }
 
 TEST_F(CacheLossTest, AMountedFolderIsNotRebuilt) {

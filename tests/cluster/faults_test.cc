@@ -193,6 +193,40 @@ TEST(FaultsTest, AFullDiskIsSaidAndHarmsNothing) {
   Shell("umount " + lab[0].cache().native());
 }
 
+// A version that cannot be told to others yet is named, with the reason, until it is.
+TEST(FaultsTest, CommitsThatFailAreNamed) {
+  BTFC_NEEDS_LAB();
+  Lab lab(1);
+  auto& host = lab[0];
+  ASSERT_TRUE(Shell("mount -t tmpfs -o size=48m,mode=700 none " + host.cache().native()).ok());
+  ASSERT_TRUE(host.Start());
+  std::vector<int> open_files;
+  for (unsigned i = 0; i < 200; ++i) {
+    const auto name = (host / ("f" + std::to_string(i))).native();
+    open_files.push_back(open(name.c_str(), O_WRONLY | O_CREAT, 0644));
+    const auto bytes = RandomBytes(16'000, i);
+    ASSERT_EQ(16'000, write(open_files.back(), bytes.data(), bytes.size()));
+  }
+  Shell("head -c 100000000 /dev/zero > " + (host.cache() / "ballast").native());
+  for (const int fd : open_files) EXPECT_EQ(0, close(fd));
+  EXPECT_TRUE(Eventually([&] { return !host.Status()["failing"].empty(); }));
+  const auto status = host.Status();
+  EXPECT_EQ("warning", status["health"]);
+  ASSERT_FALSE(status["failing"].empty());
+  EXPECT_EQ(0U, status["failing"][0]["path"].get<std::string>().find("/f"));
+  EXPECT_EQ("No space left on device", status["failing"][0]["reason"]);
+  const auto text = Shell(BTFC_PROGRAM " status " + host.mount().native()).output;
+  EXPECT_NE(std::string::npos, text.find("cannot be committed: No space left")) << text;
+  std::filesystem::remove(host.cache() / "ballast");
+  EXPECT_TRUE(Eventually([&] { return host.Status()["failing"].empty() && host.Complete(); },
+                         std::chrono::seconds(120)));
+  for (unsigned i = 0; i < 200; ++i) {
+    EXPECT_EQ(RandomBytes(16'000, i), ReadFile(host / ("f" + std::to_string(i))));
+  }
+  EXPECT_EQ(0, host.Stop());
+  Shell("umount " + host.cache().native());
+}
+
 // The mirror leaves the last of the disk alone; what somebody reads still comes.
 TEST(FaultsTest, ANearlyFullDiskIsNotFilledByTheMirror) {
   BTFC_NEEDS_LAB();

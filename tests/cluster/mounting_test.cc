@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <map>
 
 #include "one_host.h"
 
@@ -59,6 +60,40 @@ TEST_F(MountingTest, AnFstabLine) {
     EXPECT_FALSE(Mounted());
   }
   EXPECT_TRUE(std::filesystem::is_empty(Point()));
+}
+
+// What mount(8) knows for every filesystem is taken, or refused in a line that says why.
+TEST_F(MountingTest, TheOptionsOfMountEight) {
+  InstallHelper();
+  const auto mount = "mount -t btfc films " + Point().native() + " " + Cache() + ",nolpd,";
+  const std::map<std::string, std::string> shown = {{"nosymfollow", "nosymfollow"},
+                                                    {"symfollow", "rw"},
+                                                    {"iversion", "rw"},
+                                                    {"noiversion", "rw"},
+                                                    {"relatime", "relatime"},
+                                                    {"norelatime", "rw"},
+                                                    {"noatime", "noatime"},
+                                                    {"atime", "relatime"},
+                                                    {"strictatime", "rw"},
+                                                    {"nodiratime", "nodiratime"},
+                                                    {"lazytime", "lazytime"},
+                                                    {"sync", "sync"},
+                                                    {"dirsync", "dirsync"},
+                                                    {"noexec", "noexec"},
+                                                    {"suid,dev", "rw"},
+                                                    {"users,owner,group,nofail", "nosuid"},
+                                                    {"user,comment=c,x-a.b=c", "nodev"}};
+  for (const auto& [option, expected] : shown) {
+    const auto mounted = Run(mount + option);
+    ASSERT_EQ(0, mounted.code) << option << ": " << mounted.output;
+    const auto options = Run("findmnt -n -o OPTIONS " + Point().native()).output;
+    EXPECT_NE(std::string::npos, ("," + options).find("," + expected)) << option << ": " << options;
+    Unmount();
+  }
+  const auto again = Run(mount + "remount,ro");
+  EXPECT_NE(0, again.code);
+  EXPECT_NE(std::string::npos, again.output.find("mount")) << again.output;
+  EXPECT_FALSE(Mounted());
 }
 
 TEST_F(MountingTest, MountingAllTwiceMountsOnce) {

@@ -1,10 +1,14 @@
 // mount.btfc and btfc as a person calls them.
 #include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <ctime>
 
 #include "one_host.h"
@@ -68,7 +72,79 @@ TEST_F(ProgramsTest, AMountReplacesTheDeadOneOfAKilledDaemon) {
   ASSERT_TRUE(Eventually([&] { return HasEnded(daemon); }));
   const auto again = Mount(Point().native() + " " + Cache());
   ASSERT_EQ(0, again.code) << again.output;
+  EXPECT_EQ("", again.output) << "the log is not for the terminal";
+  EXPECT_NE(std::string::npos, ReadFile(host().cache() / "btfc.log").find("the dead mount"));
   EXPECT_EQ("closed", ReadFile(Point() / "file"));
+}
+
+TEST_F(ProgramsTest, TheFolderThatItWasCalledInIsNotHeld) {
+  const auto here = host().folder() / "here";
+  ASSERT_EQ(0, mkdir(here.c_str(), 0755));
+  ASSERT_EQ(0, mount("none", here.c_str(), "tmpfs", 0, nullptr));
+  const auto mounted = Shell(
+      "cd " + here.native() + " && mkdir point && " BTFC_MOUNT_PROGRAM " lab ../btfc " + Cache(),
+      host().net());
+  EXPECT_EQ(0, mounted.code) << mounted.output;
+  EXPECT_TRUE(Mounted());
+  EXPECT_EQ(0, umount2(here.c_str(), 0)) << std::strerror(errno);
+}
+
+TEST_F(ProgramsTest, WhatANewClusterIsIsSaidAtItsFirstMountThatWorks) {
+  const auto failed = Mount(Point().native() + " " + Cache() + ",listen=192.0.2.1");
+  EXPECT_EQ(32, failed.code);
+  EXPECT_NE(std::string::npos, failed.output.find("192.0.2.1 port 51413")) << failed.output;
+  EXPECT_FALSE(Mounted());
+  const auto first = Mount(Point().native() + " " + Cache());
+  EXPECT_NE(std::string::npos, first.output.find("new cluster")) << first.output;
+  Unmount();
+  EXPECT_EQ("", Mount(Point().native() + " " + Cache()).output);
+}
+
+// Of the codes of mount(8): 1 and 32 are all over these tests.
+TEST_F(ProgramsTest, ADaemonThatDiesWithoutAWordIsAnInternalError) {
+  const auto died = Shell(
+      "BTFC_FAULT_POINT=index.open:1 " BTFC_MOUNT_PROGRAM " " + Point().native() + " " + Cache(),
+      host().net());
+  EXPECT_EQ(4, died.code);
+  EXPECT_NE(std::string::npos, died.output.find("(signal 9)")) << died.output;
+  EXPECT_FALSE(Mounted());
+  EXPECT_EQ(0, Mount(Point().native() + " " + Cache()).code);
+}
+
+TEST_F(ProgramsTest, AnInterruptBeforeTheMountIsThereEndsIt) {
+  // It waits for a daemon that is stopping.
+  const int lock = open((host().cache() / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  ASSERT_EQ(0, flock(lock, LOCK_EX));
+  const auto said = (host().folder() / "said").native();
+  Daemon caller(
+      {BTFC_MOUNT_PROGRAM, "lab", Point().native(), "-o", "cache=" + host().cache().native()},
+      host().net(), said);
+  const auto status = "/proc/" + std::to_string(caller.pid()) + "/status";
+  const auto handles_interrupts = [&] {
+    const auto text = ReadFile(status);
+    const auto at = text.find("SigCgt:");
+    return at != std::string::npos &&
+           (std::stoull(text.substr(at + 7), nullptr, 16) & (1U << (SIGINT - 1))) != 0;
+  };
+  ASSERT_TRUE(Eventually(handles_interrupts));
+  caller.Signal(SIGINT);
+  EXPECT_EQ(8, caller.Wait(std::chrono::seconds(60)));
+  EXPECT_NE(std::string::npos, ReadFile(said).find("interrupted")) << ReadFile(said);
+  close(lock);
+  EXPECT_FALSE(Mounted());
+  EXPECT_EQ(0, Mount(Point().native() + " " + Cache()).code) << "nobody holds the cache";
+}
+
+TEST_F(ProgramsTest, AHostNameThatLeadsNowhereIsAWarning) {
+  const auto mounted = Mount(Point().native() + " " + Cache() + ",peer=no-such-host.invalid");
+  EXPECT_EQ(0, mounted.code) << mounted.output;
+  EXPECT_TRUE(Eventually([&] {
+    return Btfc("status " + Point().native()).output.find("peer=no-such-host.invalid") !=
+           std::string::npos;
+  }));
+  EXPECT_EQ("warning", host().Status()["health"]);
+  EXPECT_NE(std::string::npos,
+            ReadFile(host().cache() / "btfc.log").find("peer=no-such-host.invalid: no host"));
 }
 
 TEST_F(ProgramsTest, ASymlinkToTheMountPointIsTheMountPoint) {

@@ -125,6 +125,40 @@ TEST_F(UserTest, AKeyThatCannotBeReadIsNamed) {
   EXPECT_NE(std::string::npos, refused.output.find("Permission denied")) << refused.output;
 }
 
+TEST_F(UserTest, AFileThatCannotBeReadIsNamedAndTheRestIsTakenIn) {
+  for (const char* name : {"before", "closed", "later"}) {
+    WriteFile(Point() / name, name);
+    ASSERT_EQ(0, chown((Point() / name).c_str(), kUser, kUser));
+  }
+  ASSERT_EQ(0, chown((Point() / "closed").c_str(), 0, 0));
+  ASSERT_EQ(0, chmod((Point() / "closed").c_str(), 0600));
+  ASSERT_EQ(0, MountAsUser().code);
+  const auto told = [&] { return Run(kUser, "btfc status " + Point().native()).output; };
+  EXPECT_TRUE(Eventually([&] {
+    return told().find("import    done: 2 files") != std::string::npos;
+  })) << told();
+  EXPECT_NE(std::string::npos,
+            told().find("1 could not be taken in: closed (Permission denied); `btfc import`"));
+  EXPECT_EQ("warning", host().Status()["health"]);
+  EXPECT_EQ("before", Run(kUser, "cat " + (Point() / "before").native()).output);
+  EXPECT_EQ("later", Run(kUser, "cat " + (Point() / "later").native()).output);
+  EXPECT_NE(0, Run(kUser, "ls " + (Point() / "closed").native()).code);
+}
+
+TEST_F(UserTest, WithoutASecondProcessItIsASystemError) {
+  const auto refused =
+      Run(kUser, "prlimit --nproc=1 mount.btfc lab " + Point().native() + " " + Cache());
+  EXPECT_EQ(2, refused.code) << refused.output;
+  EXPECT_NE(std::string::npos, refused.output.find("no second process")) << refused.output;
+}
+
+TEST_F(UserTest, WhatFusermountDoesNotKnowIsRefused) {
+  const auto refused = MountAsUser(",nosymfollow");
+  EXPECT_EQ(32, refused.code) << refused.output;
+  EXPECT_NE(std::string::npos, refused.output.find("nosymfollow")) << refused.output;
+  EXPECT_FALSE(Mounted());
+}
+
 TEST_F(UserTest, AMountPointOfSomebodyElseIsRefused) {
   ASSERT_EQ(0, chown(Point().c_str(), 0, 0));
   const auto refused = MountAsUser();

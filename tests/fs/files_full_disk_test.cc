@@ -76,8 +76,14 @@ TEST(FullDiskTest, ACommitWaitsForRoom) {
   }
   disk.Fill();
   for (const auto& each : opened) host.Close(each.handle);
+  ASSERT_TRUE(Eventually([&] { return !host.files->ListFailing().empty(); }));
+  for (const auto& failing : host.files->ListFailing()) {
+    EXPECT_EQ(failing.failure, Errno(ENOSPC));
+    EXPECT_NE(std::find(inodes.begin(), inodes.end(), failing.ino), inodes.end());
+  }
   disk.MakeRoom();
   ASSERT_TRUE(host.Quiet());
+  EXPECT_TRUE(host.files->ListFailing().empty());
   for (int i = 0; i < 30; ++i) {
     EXPECT_TRUE(Same(host.ReadAll(inodes[static_cast<std::size_t>(i)]),
                      Bytes(16384, static_cast<std::uint32_t>(i))));

@@ -208,7 +208,11 @@ TEST_F(ImportTest, WhatCannotBeReadIsNamedAndTheRestIsTakenIn) {
   const auto user = ::setfsuid(65534);
   const auto imported = Run();
   ::setfsuid(static_cast<uid_t>(user));
-  EXPECT_EQ(imported.error(), Errno(EACCES));
+  ASSERT_TRUE(imported) << imported.error().message();
+  EXPECT_EQ(imported.value().files, 1U);
+  ASSERT_EQ(imported.value().failed, 1U);
+  EXPECT_EQ(imported.value().failures.at(0).path, "closed");
+  EXPECT_EQ(imported.value().failures.at(0).why, Errno(EACCES));
   EXPECT_EQ(Names(), (std::set<std::string>{"open"}));
 }
 

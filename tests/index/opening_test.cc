@@ -177,6 +177,62 @@ TEST_F(OpeningTest, RefusesWhatIsNoDatabase) {
   EXPECT_EQ(make_error_code(Error::kCorrupt), OpenError(a_.Options()));
 }
 
+// SQLite would take it for a new database, and remove the log beside it.
+TEST_F(OpeningTest, AnEmptyFileWhereAnIndexWasIsDamage) {
+  a_.Create("/f", "x");
+  a_.Close();
+  for (const std::uintmax_t length : {0, 1, 15, 30, 100, 600, 4096, 5000}) {
+    const std::string whole = Bytes();
+    std::filesystem::resize_file(file(), length);
+    std::ofstream(a_.dir() / "index.db-wal") << "the log";
+    const std::string left = Bytes();
+    EXPECT_EQ(make_error_code(Error::kCorrupt), OpenError(a_.Options())) << length;
+    EXPECT_EQ(left, Bytes()) << length;
+    if (length <= 1) {
+      EXPECT_TRUE(std::filesystem::exists(a_.dir() / "index.db-wal")) << length;
+    }
+    std::filesystem::remove(a_.dir() / "index.db-wal");
+    std::ofstream(file(), std::ios::binary | std::ios::trunc) << whole;
+  }
+  a_.Reopen();
+  EXPECT_EQ("x", a_.Bytes("/f"));
+}
+
+TEST_F(OpeningTest, ADatabaseThatLostItsTablesIsDamage) {
+  a_.Close();
+  std::filesystem::remove(file());
+  Sql("PRAGMA journal_mode = WAL");
+  ASSERT_GT(Bytes().size(), 0u);
+  EXPECT_EQ(make_error_code(Error::kCorrupt), OpenError(a_.Options()));
+}
+
+// Whatever a kill left of the first start: the next one makes the index.
+TEST_F(OpeningTest, AFirstStartThatWasKilledBeginsAgain) {
+  auto options = a_.Options();
+  const auto mark = [&](const std::string& folder) {
+    options.path = a_.dir() / folder / "index.db";
+    std::filesystem::create_directory(a_.dir() / folder);
+    std::ofstream(options.path.native() + "-new");
+  };
+  mark("nothing");
+  EXPECT_FALSE(OpenError(options));
+  EXPECT_FALSE(std::filesystem::exists(options.path.native() + "-new"));
+  mark("empty");
+  std::ofstream(options.path.native());
+  EXPECT_FALSE(OpenError(options));
+  EXPECT_FALSE(std::filesystem::exists(options.path.native() + "-new"));
+  mark("header");
+  sqlite3* db = nullptr;
+  ASSERT_EQ(SQLITE_OK, sqlite3_open(options.path.c_str(), &db));
+  sqlite3_exec(db, "PRAGMA journal_mode = WAL", nullptr, nullptr, nullptr);
+  sqlite3_close(db);
+  ASSERT_GT(std::filesystem::file_size(options.path), 0u);
+  EXPECT_FALSE(OpenError(options));
+  EXPECT_FALSE(OpenError(options)) << "and then it is an index like any other";
+  std::filesystem::resize_file(options.path, 0);
+  EXPECT_EQ(make_error_code(Error::kCorrupt), OpenError(options));
+}
+
 TEST_F(OpeningTest, ADamagedDatabaseIsNoticed) {
   {
     Catalogue::Batch batch(*a_);

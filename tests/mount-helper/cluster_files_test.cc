@@ -29,6 +29,9 @@ TEST_F(ClusterFilesTest, TheFirstMountMakesAClusterTheNextKeepsIt) {
   const auto first = LoadMembership(cache_, "", "work", &why_);
   ASSERT_TRUE(first) << why_;
   EXPECT_TRUE(first.value().new_cluster);
+  // Until it has been mounted once.
+  EXPECT_TRUE(LoadMembership(cache_, "", "work", &why_).value().new_cluster);
+  NoteMounted(cache_);
   const auto second = LoadMembership(cache_, "", "work", &why_);
   ASSERT_TRUE(second) << why_;
   EXPECT_FALSE(second.value().new_cluster);

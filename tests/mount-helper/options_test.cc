@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 namespace btfc::mount_helper {
 namespace {
 
@@ -95,6 +97,17 @@ TEST(OptionsTest, MountEightsOwnerIsNotOurs) {
   EXPECT_FALSE(Good({"w", "/m", "-oowner"}).numeric_owner);
 }
 
+TEST(OptionsTest, WhatMountEightAndFstabAdd) {
+  const auto request =
+      Good({"w", "/m", "-o",
+            "rw,auto,noauto,user,user=ada,users,owner,group,nouser,nousers,noowner,nogroup,"
+            "defaults,nofail,_netdev,comment=c,x-systemd.requires=a,X-mount.mkdir,helper=btfc,"
+            "uhelper=udisks2,nomand,loud"});
+  EXPECT_FALSE(request.numeric_owner);
+  EXPECT_TRUE(request.kernel_options.empty());
+  EXPECT_NE(std::string::npos, Wrong({"w", "/m", "-o", "remount,ro"}).find("umount"));
+}
+
 TEST(OptionsTest, WrongOnesAreNamed) {
   EXPECT_NE(std::string::npos, Wrong({"/m", "-o", "nosuchthing"}).find("nosuchthing"));
   EXPECT_NE(std::string::npos, Wrong({"/m", "-o", "port=70000"}).find("port: '70000'"));
@@ -129,8 +142,28 @@ TEST(OptionsTest, CacheAndMountPointLieApart) {
 }
 
 TEST(OptionsTest, PeersOfEveryKind) {
-  const auto request = Good({"/m", "-o", "peer=fe80::1,peer=[fe80::1]:5,peer=[fe80::1],peer=h:5"});
-  EXPECT_EQ(4U, request.peers.size());
+  const auto request =
+      Good({"/m", "-o",
+            "peer=fe80::1,peer=[fe80::1]:5,peer=[fe80::1],peer=h:5,peer=nas.example.org,"
+            "peer=10.0.0.1:65535,peer=fe80::1%eth0,peer=my_nas-2"});
+  EXPECT_EQ(8U, request.peers.size());
+}
+
+TEST(OptionsTest, PeersThatAreNone) {
+  const std::map<std::string, std::string> wrong = {
+      {"a:b:", "no IPv6 address"},      {"a:0", "'0' is no port"},
+      {"a:65536", "'65536'"},           {"a:", "'' is no port"},
+      {"a:-1", "'-1' is no port"},      {"a:1x", "'1x' is no port"},
+      {":5", "the host is missing"},    {"[fe80::1", "] is missing"},
+      {"[nas]:5", "'nas' is no IPv6"},  {"[fe80::1]5", "HOST:PORT"},
+      {"10.0.0", "no IPv4 address"},    {"10.0.0.256", "no IPv4 address"},
+      {"my nas", "no name of a host"},  {"nas/x", "no name of a host"},
+      {"nas..org", "no name of a host"}};
+  for (const auto& [value, what] : wrong) {
+    const auto said = Wrong({"/m", "-o", "peer=" + value});
+    EXPECT_NE(std::string::npos, said.find(what)) << said;
+    EXPECT_NE(std::string::npos, said.find("peer: '" + value + "'")) << said;
+  }
 }
 
 TEST(OptionsTest, HelpAndVersion) {

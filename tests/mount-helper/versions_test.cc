@@ -72,7 +72,8 @@ TEST_F(VersionRequests, UndeleteBringsBack) {
   EXPECT_EQ(AnswerUndelete({{"path", "f"}}, *catalogue_).at("count").get<int>(), 1);
   EXPECT_EQ(Bytes("f"), "1");
   const auto again = AnswerUndelete({{"path", "f"}}, *catalogue_);
-  EXPECT_EQ(again.at("error").get<std::string>(), "f: something is there already");
+  EXPECT_EQ(again.at("error").get<std::string>(), "something is there already");
+  EXPECT_TRUE(again.contains("about_path"));
 }
 
 TEST_F(VersionRequests, RemoveNamesWhatItCannotFind) {

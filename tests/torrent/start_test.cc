@@ -48,5 +48,34 @@ TEST(StartTest, TheFirstConnectionIsTaken) {
   EXPECT_EQ(host.swarm->Status().refused_peers, 0U);
 }
 
+TEST(StartTest, AHostNameThatLeadsNowhereIsNamed) {
+  TestHost host(NewCluster(), 71);
+  host.Start({"no-such-host.invalid", "127.0.0.72:6000"});
+  EXPECT_TRUE(host.WaitUntil([](const SwarmStatus& status) {
+    return status.unresolved_peers == std::vector<std::string>{"no-such-host.invalid"};
+  }));
+}
+
+TEST(StartTest, TheAddressThatCannotBeListenedOnIsNamed) {
+  const ClusterKey cluster = NewCluster();
+  TempDir dir;
+  FakeReplica replica(73);
+  FileObjects objects(dir.path() / "objects");
+  const auto refused = [&](const std::vector<std::string>& listen) {
+    SwarmOptions options;
+    std::string why;
+    options.cluster = cluster;
+    options.node = LoadOrMakeNode(dir.path(), cluster, &why).value();
+    options.state_dir = dir.path() / "swarm";
+    options.listen = listen;
+    options.lpd = false;
+    EXPECT_FALSE(Swarm::Start(options, replica, objects, &why));
+    return why;
+  };
+  EXPECT_THAT(refused({"127.0.0.73", "192.0.2.1"}),
+              testing::HasSubstr("192.0.2.1 port 51413: Cannot assign"));
+  EXPECT_THAT(refused({"wlan99"}), testing::HasSubstr("wlan99"));
+}
+
 }  // namespace
 }  // namespace btfc::torrent
