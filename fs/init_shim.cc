@@ -3,7 +3,10 @@
 #include <linux/fuse.h>
 #include <unistd.h>
 
+#include <cstddef>
 #include <cstring>
+
+#include "fs/libfuse_passthrough.h"
 
 namespace btfc::fs {
 namespace {
@@ -11,11 +14,26 @@ namespace {
 thread_local const std::byte* current_request = nullptr;
 thread_local std::size_t current_size = 0;
 
-// One layer of stacking: the backing files lie on an ordinary filesystem.
-constexpr std::uint32_t kMaxStackDepth = 1;
+constexpr std::uint64_t kWanted =
+    kInitParallelDirops | kInitHandleKillprivV2 | kInitSetxattrExt | kInitDirectIoAllowMmap;
 
-constexpr std::uint64_t kWanted = kInitParallelDirops | kInitHandleKillprivV2 | kInitSetxattrExt |
-                                  kInitDirectIoAllowMmap | kInitPassthrough;
+#ifdef BTFC_LIBFUSE_PASSTHROUGH
+void AskForPassthrough(fuse_init_out& /*reply*/, std::uint64_t* /*flags*/,
+                       std::uint64_t /*offered*/) {}
+#else
+// One layer of stacking: the backing files lie on an ordinary filesystem. In the 32 bits behind
+// flags2, which older headers call unused.
+constexpr std::uint32_t kMaxStackDepth = 1;
+constexpr std::size_t kStackDepthAt = offsetof(fuse_init_out, flags2) + sizeof(std::uint32_t);
+
+void AskForPassthrough(fuse_init_out& reply, std::uint64_t* flags, std::uint64_t offered) {
+  // The kernel refuses it together with a writeback cache.
+  if ((*flags & FUSE_WRITEBACK_CACHE) != 0 || (offered & kInitPassthrough) == 0) return;
+  *flags |= kInitPassthrough;
+  std::memcpy(reinterpret_cast<std::byte*>(&reply) + kStackDepthAt, &kMaxStackDepth,
+              sizeof(kMaxStackDepth));
+}
+#endif
 
 std::uint64_t Join(std::uint32_t low, std::uint32_t high) {
   return low | static_cast<std::uint64_t>(high) << 32U;
@@ -54,13 +72,10 @@ ssize_t InitShim::WriteInit(int device, const iovec* iov) {
   fuse_init_out reply{};
   std::memcpy(&reply, iov[1].iov_base, sizeof(reply));
   std::uint64_t flags = Join(reply.flags, reply.flags2) | kWanted | kInitExt;
-  // The kernel refuses passthrough together with a writeback cache.
-  if ((flags & FUSE_WRITEBACK_CACHE) != 0) flags &= ~kInitPassthrough;
+  AskForPassthrough(reply, &flags, offered_);
   flags &= offered_;
   if ((flags & kInitHandleKillprivV2) != 0) flags &= ~kInitHandleKillpriv;
   if ((flags & kInitExt) == 0) flags &= 0xffffffffU;
-  // Behind flags2; the header calls it unused as yet.
-  if ((flags & kInitPassthrough) != 0) reply.unused[0] = kMaxStackDepth;
   reply.flags = static_cast<std::uint32_t>(flags);
   reply.flags2 = static_cast<std::uint32_t>(flags >> 32U);
   const iovec patched[2] = {iov[0], {&reply, sizeof(reply)}};

@@ -21,8 +21,8 @@ inline constexpr std::uint64_t kInitDirectIoAllowMmap = 1ULL << 36U;
 inline constexpr std::uint64_t kInitPassthrough = 1ULL << 37U;
 
 // The session's reads from and writes to /dev/fuse go through here. It works the same with every
-// libfuse, as it only looks at the kernel's own structures; libfuse 3.17 knows these flags itself,
-// but an INIT reply that passes here needs no second way to ask for them.
+// libfuse, as it only looks at the kernel's own structures. From libfuse 3.17 on it leaves
+// passthrough to libfuse (libfuse_passthrough.h), and asks for the other flags only.
 class InitShim {
  public:
   // For fuse_custom_io, on the thread that libfuse reads or replies on.

@@ -8,13 +8,50 @@
 #include "fs/attributes.h"
 #include "fs/filesystem.h"
 #include "fs/init_shim.h"
+#include "fs/libfuse_passthrough.h"
 #include "fs/turns.h"
 #include "index/fault_point.h"
 
 namespace btfc::fs {
 namespace {
 
-// The replies to OPEN and CREATE, for which libfuse 3.14 has no backing id.
+// What was written is in the working file already when close() comes, and who has only read has
+// nothing to promise. Cached pages that a mapping has changed are sent with the flush.
+bool NeedsFlush(int flags, const Opened& opened) {
+  return (flags & O_ACCMODE) == O_RDWR && opened.mode != KernelMode::kPassthrough;
+}
+
+#ifdef BTFC_LIBFUSE_PASSTHROUGH
+
+fuse_file_info MakeFileInfo(int flags, const Opened& opened) {
+  fuse_file_info info{};
+  info.fh = opened.handle;
+  switch (opened.mode) {
+    case KernelMode::kPassthrough:
+      info.backing_id = opened.backing_id;
+      break;
+    case KernelMode::kDirect:
+      info.direct_io = 1;
+      break;
+    case KernelMode::kCached:
+      info.keep_cache = opened.keep_cache ? 1 : 0;
+      break;
+  }
+  info.noflush = NeedsFlush(flags, opened) ? 0 : 1;
+  return info;
+}
+
+bool SendOpen(Request& request, int flags, const Opened& opened) {
+  return request.Open(MakeFileInfo(flags, opened));
+}
+
+bool SendCreate(Request& request, const fuse_entry_param& entry, int flags, const Opened& opened) {
+  return request.Create(entry, MakeFileInfo(flags, opened));
+}
+
+#else
+
+// The replies to OPEN and CREATE, for which libfuse has no backing id yet.
 struct OpenReply {
   std::uint64_t handle;
   std::uint32_t flags;
@@ -51,10 +88,7 @@ OpenReply MakeOpenReply(int flags, const Opened& opened) {
       if (opened.keep_cache) reply.flags = kKeepCache;
       break;
   }
-  // What was written is in the working file already when close() comes, and who has only read has
-  // nothing to promise. Cached pages that a mapping has changed are sent with the flush.
-  const bool mappable = (flags & O_ACCMODE) == O_RDWR && opened.mode != KernelMode::kPassthrough;
-  if (!mappable) reply.flags |= kNoFlush;
+  if (!NeedsFlush(flags, opened)) reply.flags |= kNoFlush;
   return reply;
 }
 
@@ -83,6 +117,20 @@ fuse_entry_out MakeEntryOut(const fuse_entry_param& entry) {
   return out;
 }
 
+bool SendOpen(Request& request, int flags, const Opened& opened) {
+  const OpenReply reply = MakeOpenReply(flags, opened);
+  return request.Payload(&reply, sizeof(reply));
+}
+
+bool SendCreate(Request& request, const fuse_entry_param& entry, int flags, const Opened& opened) {
+  CreateReply reply{};
+  reply.entry = MakeEntryOut(entry);
+  reply.open = MakeOpenReply(flags, opened);
+  return request.Payload(&reply, sizeof(reply));
+}
+
+#endif  // BTFC_LIBFUSE_PASSTHROUGH
+
 bool KillsSetId() {
   const auto* raw = InitShim::CurrentArgument<fuse_write_in>();
   return raw != nullptr && (raw->write_flags & FUSE_WRITE_KILL_SUIDGID) != 0;
@@ -91,9 +139,8 @@ bool KillsSetId() {
 }  // namespace
 
 void Filesystem::ReplyOpen(Request request, NodeId node, int flags, const Opened& opened) {
-  const OpenReply reply = MakeOpenReply(flags, opened);
   open_files_.Add(node, opened.handle);
-  if (request.Payload(&reply, sizeof(reply))) return;
+  if (SendOpen(request, flags, opened)) return;
   // Whoever asked is gone, so no RELEASE will come.
   open_files_.Remove(node, opened.handle);
   files_.Release(opened.handle);
@@ -101,11 +148,8 @@ void Filesystem::ReplyOpen(Request request, NodeId node, int flags, const Opened
 
 void Filesystem::ReplyCreate(Request request, const Seen& seen, int flags, const Opened& opened) {
   const NodeId node = nodes_.Reference(seen.inode.ino);
-  CreateReply reply{};
-  reply.entry = MakeEntryOut(EntryOf(seen, node));
-  reply.open = MakeOpenReply(flags, opened);
   open_files_.Add(node, opened.handle);
-  if (request.Payload(&reply, sizeof(reply))) return;
+  if (SendCreate(request, EntryOf(seen, node), flags, opened)) return;
   open_files_.Remove(node, opened.handle);
   files_.Release(opened.handle);
   Forget(node, 1);

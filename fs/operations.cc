@@ -4,6 +4,7 @@
 #include <exception>
 
 #include "fs/filesystem.h"
+#include "fs/libfuse_passthrough.h"
 
 namespace btfc::fs {
 namespace {
@@ -42,6 +43,10 @@ void Init(void* /*userdata*/, fuse_conn_info* connection) {
   want(FUSE_CAP_EXPLICIT_INVAL_DATA);
   // Excludes passthrough; without it what close() returned for is known to the daemon.
   refuse(FUSE_CAP_WRITEBACK_CACHE);
+#ifdef BTFC_LIBFUSE_PASSTHROUGH
+  want(FUSE_CAP_PASSTHROUGH);
+  connection->max_backing_stack_depth = 0;  // the backing files lie on an ordinary filesystem
+#endif
   // The shim asks for KILLPRIV_V2 instead.
   refuse(FUSE_CAP_HANDLE_KILLPRIV);
   // Locks live in the kernel alone: the handlers are not there.

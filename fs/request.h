@@ -55,6 +55,9 @@ class Request {
     return fuse_reply_buf(Take(), static_cast<const char*>(bytes), size) == 0;
   }
   bool Open(const fuse_file_info& info) { return fuse_reply_open(Take(), &info) == 0; }
+  bool Create(const fuse_entry_param& entry, const fuse_file_info& info) {
+    return fuse_reply_create(Take(), &entry, &info) == 0;
+  }
   void Written(std::size_t count) { fuse_reply_write(Take(), count); }
   void XattrSize(std::size_t size) { fuse_reply_xattr(Take(), size); }
   void Link(const char* target) { fuse_reply_readlink(Take(), target); }
