@@ -131,7 +131,7 @@ int Main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    const std::string text = error.what();
+    const std::string text = argc == 1 ? "say what: btfc status, peers, log ..." : error.what();
     std::fprintf(stderr, "btfc: %s (btfc --help)\n", text.substr(0, text.find('\n')).c_str());
     return 1;
   }

@@ -307,6 +307,11 @@ Complaint Complete(MountRequest& request, const std::vector<std::string>& words,
     request.mount_point = request.mount_point.parent_path();  // a slash at the end
   }
   request.spec = words.size() == 2 ? words.front() : request.mount_point.filename().string();
+  // mount(8) makes a whole path of a name that leads to something in the folder it is called in:
+  // `mount -t btfc btfc ~/btfc` at home.
+  if (request.spec.starts_with('/')) {
+    request.spec = std::filesystem::path(request.spec).lexically_normal().filename().string();
+  }
   if (auto wrong = CheckSpec(request.spec)) return wrong;
   if (request.cache.empty()) {
     if (home.empty()) return "no home folder is known for this user: give cache=DIR";

@@ -43,8 +43,8 @@ std::string OthersHave(const json& status) {
   }
   const auto lazy = static_cast<std::uint64_t>(
       std::ranges::count_if(peers, [](const auto& peer) { return peer.value("lazy", false); }));
-  auto text =
-      fmt::format("and on {} of {} connected", complete, Plural(peers.size(), "host", "hosts"));
+  auto text = fmt::format("and on {} of {} connected {}", complete, peers.size(),
+                          peers.size() == 1 ? "host" : "hosts");
   if (lazy > 0) text += fmt::format(" ({} lazy)", lazy);
   return text;
 }

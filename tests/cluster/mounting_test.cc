@@ -109,6 +109,16 @@ TEST_F(MountingTest, MountingAllTwiceMountsOnce) {
   EXPECT_TRUE(Run("grep -c ' " + Point().native() + " ' /proc/self/mounts | grep -qx 1").ok());
 }
 
+TEST_F(MountingTest, AClusterCalledLikeAFolderWhereMountIsCalled) {
+  InstallHelper();
+  // The mount point itself: `mount -t btfc btfc ~/btfc` at home.
+  const auto mounted = Run("cd " + host().folder().native() + " && mount -t btfc btfc " +
+                           Point().native() + " " + Cache());
+  ASSERT_EQ(0, mounted.code) << mounted.output;
+  EXPECT_TRUE(Mounted());
+  EXPECT_EQ("btfc", host().Status()["cluster"]);
+}
+
 TEST_F(MountingTest, MountEightHandsTheExitCodeOn) {
   InstallHelper();
   const auto mount = "mount -t btfc films " + Point().native() + " " + Cache();

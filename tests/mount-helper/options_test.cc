@@ -47,6 +47,12 @@ TEST(OptionsTest, MountEightsDialect) {
   EXPECT_EQ(std::vector<std::string>{"noatime"}, request.kernel_options);
 }
 
+// Called in a folder with an entry of that name, mount(8) hands on its path.
+TEST(OptionsTest, AClusterThatMountEightTookForAPath) {
+  EXPECT_EQ("btfc", Good({"/home/ada/btfc", "/srv/b"}).spec);
+  EXPECT_EQ("btfc", Good({"/home/ada/btfc", "/home/ada/btfc"}).spec);
+}
+
 TEST(OptionsTest, FakeIsNotForeground) {
   const auto request = Good({"work", "/mnt/w", "-f"});
   EXPECT_TRUE(request.fake);
