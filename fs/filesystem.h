@@ -118,6 +118,11 @@ class Filesystem {
 
   void OpenNow(Request request, NodeId node, index::Ino ino, int flags);
   void ListInto(Request request, NodeId node, std::size_t size, off_t offset, bool plus);
+  // As many as there is room for.
+  class Listing;
+  Result<void> AddNames(Listing& listing, index::Ino folder, std::uint64_t cookie);
+  Result<void> AddEntries(Listing& listing, index::Ino folder, std::uint64_t cookie,
+                          std::vector<NodeId>* referenced);
   // The rest of SetAttributes, after the size was set.
   void ApplyAttributes(Request request, NodeId node, index::Ino ino, const struct stat& wish,
                        int to_set, bool strip);

@@ -19,8 +19,18 @@ std::uint64_t CookieAt(std::uint64_t offset) { return offset - kAfterDotDot; }
 constexpr std::size_t kEntrySize = 48;       // bytes
 constexpr std::size_t kEntryPlusSize = 176;  // bytes
 
+// "." or "..": the kernel knows the folder, so it gets no reference.
+fuse_entry_param DotEntry(NodeId node) {
+  fuse_entry_param entry{};
+  entry.attr.st_ino = node;
+  entry.attr.st_mode = S_IFDIR;
+  return entry;
+}
+
+}  // namespace
+
 // Collects entries until the kernel's buffer is full.
-class Listing {
+class Filesystem::Listing {
  public:
   Listing(fuse_req_t request, std::size_t size, bool plus)
       : request_(request), size_(size), plus_(plus) {
@@ -57,16 +67,6 @@ class Listing {
   std::string bytes_;
 };
 
-// "." or "..": the kernel knows the folder, so it gets no reference.
-fuse_entry_param DotEntry(NodeId node) {
-  fuse_entry_param entry{};
-  entry.attr.st_ino = node;
-  entry.attr.st_mode = S_IFDIR;
-  return entry;
-}
-
-}  // namespace
-
 // The kernel then lists folders without opening them here, and keeps the listing until the folder
 // changes. No state of ours is needed: cookies stay right while the folder changes, and what a
 // page once read might say of an entry would be out of date at the next request.
@@ -98,36 +98,50 @@ void Filesystem::ListInto(Request request, NodeId node, std::size_t size, off_t 
     const NodeId above = parent ? nodes_.Current(parent.value()) : node;
     if (listing.Add("..", DotEntry(above), kAfterDotDot)) at = kAfterDotDot;
   }
-  std::vector<NodeId> referenced;
-  bool full = at < kAfterDotDot;
-  while (!full) {
-    const std::uint64_t commits = files_.Commits();
-    const auto entries = catalogue_.List(*folder, CookieAt(at), listing.Room() + 1);
-    if (!entries) {
-      if (!listing.bytes().empty()) break;  // the error comes with the next request
-      return request.Error(entries.error());
-    }
-    if (entries.value().empty()) break;
-    for (const index::Entry& entry : entries.value()) {
-      const NodeId child = plus ? nodes_.Reference(entry.node.ino) : nodes_.Current(entry.node.ino);
-      fuse_entry_param param{};
-      if (plus) {
-        param = EntryOf(Complete(commits, entry.node), child);
-      } else {
-        param.attr.st_ino = child;
-        param.attr.st_mode = TypeBits(entry.node.kind);
-      }
-      full = !listing.Add(entry.name, param, OffsetAfter(entry.cookie));
-      if (full) {
-        if (plus) Forget(child, 1);
-        break;
-      }
-      if (plus) referenced.push_back(child);
-      at = OffsetAfter(entry.cookie);
-    }
+  if (at < kAfterDotDot) {
+    request.Payload(listing.bytes().data(), listing.bytes().size());
+    return;
   }
+  std::vector<NodeId> referenced;
+  const auto listed = plus ? AddEntries(listing, *folder, CookieAt(at), &referenced)
+                           : AddNames(listing, *folder, CookieAt(at));
+  // With something to show, the error comes with the next request.
+  if (!listed && listing.bytes().empty()) return request.Error(listed.error());
   if (request.Payload(listing.bytes().data(), listing.bytes().size())) return;
   for (const NodeId child : referenced) Forget(child, 1);
+}
+
+Result<void> Filesystem::AddNames(Listing& listing, index::Ino folder, std::uint64_t cookie) {
+  for (;;) {
+    BTFC_TRY(names, catalogue_.ListNames(folder, cookie, listing.Room() + 1));
+    if (names.empty()) return Ok();
+    for (const index::EntryName& entry : names) {
+      fuse_entry_param param{};
+      param.attr.st_ino = nodes_.Current(entry.ino);
+      param.attr.st_mode = TypeBits(entry.kind);
+      if (!listing.Add(entry.name, param, OffsetAfter(entry.cookie))) return Ok();
+      cookie = entry.cookie;
+    }
+  }
+}
+
+Result<void> Filesystem::AddEntries(Listing& listing, index::Ino folder, std::uint64_t cookie,
+                                    std::vector<NodeId>* referenced) {
+  for (;;) {
+    const std::uint64_t commits = files_.Commits();
+    BTFC_TRY(entries, catalogue_.List(folder, cookie, listing.Room() + 1));
+    if (entries.empty()) return Ok();
+    for (index::Entry& entry : entries) {
+      const NodeId child = nodes_.Reference(entry.node.ino);
+      const auto param = EntryOf(Complete(commits, std::move(entry.node)), child);
+      if (!listing.Add(entry.name, param, OffsetAfter(entry.cookie))) {
+        Forget(child, 1);
+        return Ok();
+      }
+      referenced->push_back(child);
+      cookie = entry.cookie;
+    }
+  }
 }
 
 void Filesystem::FsyncFolder(Request request, NodeId /*node*/, int /*data_only*/,

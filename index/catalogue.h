@@ -112,6 +112,14 @@ struct Entry {
   std::uint64_t cookie = 0;  // resume List after this entry; stable while the folder changes
 };
 
+// What a plain listing needs of an entry.
+struct EntryName {
+  std::string name;
+  Ino ino = 0;
+  Kind kind = Kind::kFile;
+  std::uint64_t cookie = 0;
+};
+
 enum RenameFlags : unsigned { kNoReplace = 1, kExchange = 2, kWhiteout = 4 };  // as RENAME_*
 
 struct NewVersion {
@@ -232,6 +240,8 @@ class Catalogue : public Replica {
   Result<Node> Get(Ino ino);
   // At most `limit` entries after `cookie` (0: from the start), without "." and "..".
   Result<std::vector<Entry>> List(Ino folder, std::uint64_t cookie, std::size_t limit);
+  // The same without what is costly to ask for.
+  Result<std::vector<EntryName>> ListNames(Ino folder, std::uint64_t cookie, std::size_t limit);
   Result<Ino> Parent(Ino folder);
   // All names that lead to this inode now.
   Result<std::vector<NameAt>> LinksOf(Ino ino);
