@@ -72,8 +72,10 @@ std::chrono::nanoseconds Expectation::Patience() const {
 }
 
 void Expectation::Came(std::chrono::nanoseconds after) {
-  if (after < kSoon) {
-    if (misses_ < kMissesMax || ++hits_ >= kHitsMin) misses_ = hits_ = 0;
+  // Without looking it takes its time to be woken, too.
+  const bool looks = misses_ < kMissesMax;
+  if (after < (looks ? kSoon : 2 * kSoon)) {
+    if (looks || ++hits_ >= kHitsMin) misses_ = hits_ = 0;
   } else {
     misses_ = std::min(misses_ + 1, kMissesMax);
     hits_ = 0;
