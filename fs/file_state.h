@@ -41,6 +41,7 @@ struct WriteBase {
   bool unchanged = false;     // kClean: that write changed nothing
   bool unnoted = false;       // found after a crash, and the catalogue knew nothing of it
   bool note_durable = false;  // BeginWrite's note has reached the disk
+  bool name_durable = false;  // and so has the working file's name
 };
 
 struct OpenCall;
@@ -74,6 +75,7 @@ struct FileState {
   std::shared_ptr<const Fd> writable;        // the working file, O_RDWR, opened when needed
   bool work_name = false;                    // `file` has the name work/INO
   WriteBase base;                            // kWriting, kSettling, kHashing
+  std::uint64_t write_round = 0;             // counts what `base` was so far
   std::int64_t dirty_since_ns = 0;           // wall clock; 0: since a crash
   bool times_set = false;                    // SetTimes came while it was dirty
   // While a commit is under way: the ctime to show, whatever the commit does to the file.

@@ -54,19 +54,24 @@ Result<void> Files::Impl::Fsync(Handle handle, bool data_only) {
   if (!open) return Errno(EBADF);
   std::shared_ptr<const Fd> fd;
   bool note = false;
+  std::uint64_t round = 0;
   {
     const std::lock_guard lock(open->state->mutex);
     fd = open->state->ReadableFile();
     open->state->base.synced = true;
     note = open->writer && !open->state->base.note_durable && !open->state->orphan;
+    round = open->state->write_round;
+    // The name that the working file was given is metadata: fdatasync may leave it behind.
+    if (!open->state->base.name_durable) data_only = false;
   }
   if (fd && (data_only ? ::fdatasync(fd->get()) : ::fsync(fd->get())) != 0) return LastError();
-  if (open->writer && !note) return Ok();
-  BOOST_OUTCOME_TRYV(catalogue_.Sync());
-  if (note) {
-    const std::lock_guard lock(open->state->mutex);
-    open->state->base.note_durable = true;
+  if (!open->writer || note) {
+    BOOST_OUTCOME_TRYV(catalogue_.Sync());
   }
+  const std::lock_guard lock(open->state->mutex);
+  if (open->state->write_round != round) return Ok();  // another note, another file
+  if (note) open->state->base.note_durable = true;
+  if (!data_only) open->state->base.name_durable = true;
   return Ok();
 }
 

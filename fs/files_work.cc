@@ -167,6 +167,7 @@ Result<void> Files::Impl::EnterWriting(FileState& state, std::optional<index::Co
   state.times_set = false;
   state.dirty_since_ns = NowNs();
   state.base = WriteBase{};
+  ++state.write_round;
   state.base.content = base;
   state.base.noted = st;
   state.base.comparable = base && base->size == static_cast<std::uint64_t>(st.st_size) &&

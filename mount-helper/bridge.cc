@@ -110,6 +110,19 @@ Result<void> Bridge::Arrived(const index::ContentId& id) {
   return Ok();
 }
 
+Result<void> Bridge::Found(const index::ContentId& id) {
+  {
+    const std::lock_guard lock(store_.NameLock(id));
+    if (!store_.Has(id)) return Errno(ENOENT);
+    BOOST_OUTCOME_TRYA(known, catalogue_.IsPresent(id));
+    if (!known) {
+      BOOST_OUTCOME_TRYV(catalogue_.SetPresent(id, true));
+    }
+  }
+  if (fs::Files* files = files_; files != nullptr) files->Arrived(id);
+  return Ok();
+}
+
 std::optional<torrent::ObjectPort::Lack> Bridge::Missing() {
   const auto missing = catalogue_.CountMissing();
   if (!missing) return std::nullopt;

@@ -38,6 +38,7 @@ class Bridge final : public fs::ContentSource, public torrent::ObjectPort {
   std::vector<index::ContentId> UnneededPartials() override;
   bool Needed(const index::ContentId& id) override;
   bool HasRoom(std::uint64_t bytes) override;
+  Result<void> Found(const index::ContentId& id) override;
   Result<void> Arrived(const index::ContentId& id) override;
   std::optional<Lack> Missing() override;
 

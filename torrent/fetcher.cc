@@ -189,12 +189,17 @@ void Fetcher::Pump() {
 void Fetcher::LookAndAsk(const std::vector<index::ContentId>& ids) {
   exchange_.disk.Post([this, ids] {
     std::vector<index::ContentId> here;
+    std::vector<std::pair<index::ContentId, std::error_code>> unrecorded;
     std::vector<index::ContentId> missing;
     std::vector<index::ContentId> superseded;
     std::map<index::ContentId, Layer> layers;
     for (const auto& id : ids) {
       if (exchange_.objects.Find(id)) {
-        here.push_back(id);
+        if (const auto found = exchange_.objects.Found(id); found) {
+          here.push_back(id);
+        } else {
+          unrecorded.emplace_back(id, found.error());
+        }
         continue;
       }
       missing.push_back(id);
@@ -204,9 +209,13 @@ void Fetcher::LookAndAsk(const std::vector<index::ContentId>& ids) {
         layers[id] = std::make_shared<const std::vector<index::Hash>>(std::move(*layer));
       }
     }
-    exchange_.loop.Post([this, here = std::move(here), missing = std::move(missing),
-                         layers = std::move(layers), superseded = std::move(superseded)] {
+    exchange_.loop.Post([this, here = std::move(here), unrecorded = std::move(unrecorded),
+                         missing = std::move(missing), layers = std::move(layers),
+                         superseded = std::move(superseded)] {
       for (const auto& id : here) Arrived(id);
+      for (const auto& [id, error] : unrecorded) {
+        if (Item* const item = Find(id)) Retry(*item, error);
+      }
       for (const auto& id : superseded) Unwant(id);
       Ask(missing, exchange_.members.Peers());
       for (const auto& id : missing) {

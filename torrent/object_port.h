@@ -37,6 +37,9 @@ class ObjectPort {
   // Whether the disk can take so many bytes more and keep what others need of it. What nobody waits
   // for is not fetched otherwise.
   virtual bool HasRoom(std::uint64_t /*bytes*/) { return true; }
+  // A wanted object that was found in the store: it came by another way, or its arrival could not
+  // be recorded. After an error it is tried again.
+  virtual Result<void> Found(const index::ContentId& /*id*/) { return Ok(); }
   // PartialPath(id) now holds exactly the verified bytes, and the swarm has closed it.
   virtual Result<void> Arrived(const index::ContentId& id) = 0;
 };

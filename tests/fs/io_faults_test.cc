@@ -127,11 +127,11 @@ class Story {
   void Arrive() {
     const auto id = index::ContentIdOf(Bytes(kMiddle, 7));
     if (!host_.catalogue->SetPresent(id, false)) return;
-    const auto demoted = host_.store->Demote(id);
+    (void)host_.store->Demote(id);
     // The swarm tries again until it works.
     for (int tries = 0; tries < 3; ++tries) {
       if (host_.store->Adopt(id) && host_.catalogue->SetPresent(id, true)) break;
-      if (!demoted && host_.store->Has(id) && host_.catalogue->SetPresent(id, true)) break;
+      if (host_.store->Has(id) && host_.catalogue->SetPresent(id, true)) break;
     }
     host_.files->Arrived(id);
   }

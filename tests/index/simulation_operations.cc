@@ -247,7 +247,10 @@ void Simulation::Save(Moment& moment) {
   if (way == 0) {
     if (replaces) Dropped(moment.host, moment.host.Unlink(path));
     // What a file that nobody else knew of had hidden may come to light.
-    if (moment.host.Has(path)) return;
+    if (moment.host.Has(path)) {
+      if (replaces) moment.touched.insert(old->second.ino);  // it may have other names
+      return;
+    }
     entry.content = NewContent();
     moment.host.MakeFile(path, entry.content);
   } else if (way == 1) {

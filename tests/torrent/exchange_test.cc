@@ -166,6 +166,21 @@ TEST_F(ExchangeTest, ReceiversHelpEachOther) {
             << " copies\n";
 }
 
+// The object came and the index could not be told: it is not missing until the next start.
+TEST_F(ExchangeTest, ARecordThatFailsIsTriedAgain) {
+  TestHost a(cluster_, 95);
+  TestHost b(cluster_, 96);
+  Connect(a, b);
+  for (const std::size_t size : {50'000, 2'000'000}) {
+    const auto id = a.objects->Put(RandomBytes(size, static_cast<unsigned>(size)));
+    a.swarm->Available(id);
+    b.objects->FailRecords(2);
+    b.swarm->Want(id);
+    EXPECT_TRUE(b.objects->WaitForRecord(id)) << size;
+    EXPECT_TRUE(b.WaitUntil([](const SwarmStatus& status) { return status.waiting == 0; }));
+  }
+}
+
 TEST_F(ExchangeTest, WithdrawEndsServing) {
   TestHost a(cluster_, 81);
   TestHost b(cluster_, 82);

@@ -43,6 +43,11 @@ bool FileObjects::WaitFor(const index::ContentId& id) {
   return changed_.wait_for(lock, kPatience, [&] { return whole_.contains(id); });
 }
 
+bool FileObjects::WaitForRecord(const index::ContentId& id) {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, kPatience, [&] { return recorded_.contains(id); });
+}
+
 bool FileObjects::Has(const index::ContentId& id) const {
   const std::lock_guard lock(mutex_);
   return whole_.contains(id);
@@ -95,11 +100,31 @@ Result<void> FileObjects::Arrived(const index::ContentId& id) {
   std::error_code error;
   std::filesystem::rename(PartialPath(id), WholePath(id), error);
   if (error) return error;
+  {
+    const std::lock_guard lock(mutex_);
+    whole_.insert(id);
+    ++arrived_;
+    changed_.notify_all();
+  }
+  return Record(id);
+}
+
+Result<void> FileObjects::Found(const index::ContentId& id) { return Record(id); }
+
+Result<void> FileObjects::Record(const index::ContentId& id) {
   const std::lock_guard lock(mutex_);
-  whole_.insert(id);
-  ++arrived_;
+  if (failing_records_ > 0) {
+    --failing_records_;
+    return Errno(EIO);
+  }
+  recorded_.insert(id);
   changed_.notify_all();
   return Ok();
+}
+
+void FileObjects::FailRecords(int times) {
+  const std::lock_guard lock(mutex_);
+  failing_records_ = times;
 }
 
 TestHost::TestHost(const ClusterKey& cluster, std::uint8_t number)

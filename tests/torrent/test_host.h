@@ -37,15 +37,21 @@ class FileObjects final : public ObjectPort {
   // No version needs it any more.
   void Forget(const index::ContentId& id);
   std::size_t arrived() const;
+  // So many times from now on the index cannot be told that an object is here.
+  void FailRecords(int times);
+  // Waits until the index knows it; false after a minute.
+  bool WaitForRecord(const index::ContentId& id);
 
   std::optional<std::filesystem::path> Find(const index::ContentId& id) override;
   std::filesystem::path PartialPath(const index::ContentId& id) override;
   std::optional<index::ContentId> Base(const index::ContentId& id) override;
   std::vector<index::ContentId> UnneededPartials() override;
+  Result<void> Found(const index::ContentId& id) override;
   Result<void> Arrived(const index::ContentId& id) override;
 
  private:
   std::filesystem::path WholePath(const index::ContentId& id) const;
+  Result<void> Record(const index::ContentId& id);
 
   const std::filesystem::path folder_;
   mutable std::mutex mutex_;
@@ -53,6 +59,8 @@ class FileObjects final : public ObjectPort {
   std::set<index::ContentId> whole_;
   std::map<index::ContentId, index::ContentId> bases_;
   std::set<index::ContentId> forgotten_;
+  std::set<index::ContentId> recorded_;
+  int failing_records_ = 0;
   std::size_t arrived_ = 0;
 };
 
