@@ -1,0 +1,261 @@
+// The power is cut at any moment: what fsync and the like returned for is there, nothing that was
+// safe before is damaged, and everything goes on.
+#include "tests/fs/power_loss.h"
+
+#include "tests/fs/disk_log.h"
+#include "tests/fs/files_fixture.h"
+
+namespace btfc::fs {
+namespace {
+
+constexpr const char* kAbsent = "(absent)";
+
+// What an application was told, and what the disk must hold for it.
+class FilesHistory {
+ public:
+  explicit FilesHistory(const std::filesystem::path& folder)
+      : log_(folder), host_(std::in_place, 'a', folder) {}
+
+  void Happen(unsigned operations) {
+    host_->Start();
+    for (unsigned i = 0; i < operations; ++i) {
+      Operate();
+      if (random_() % 3 == 0) {
+        ASSERT_TRUE(host_->Quiet());
+      }
+      if (random_() % 30 == 0) {
+        ASSERT_TRUE(Eventually([&] { return host_->WorkNames().empty(); }));
+      }
+      if (random_() % 20 == 0) {
+        host_->Stop();
+        host_->Crash();
+        host_->Start();
+      }
+    }
+    host_.reset();
+    log_.Stop();
+  }
+
+  std::size_t events() const { return log_.Now(); }
+
+  void Check(std::uint64_t seed, const std::filesystem::path& to) {
+    Random random(seed);
+    const auto events = Moment(random);
+    SCOPED_TRACE("seed " + std::to_string(seed) + ", after event " + std::to_string(events));
+    log_.Rebuild(events, seed, to);
+    if (random() % 2 == 0) Reboot(to / "index.db");
+    Host after('a', to);
+    for (const bool again : {false, true}) {
+      if (testing::Test::HasFatalFailure()) return;
+      if (again) after.Crash();
+      ASSERT_NO_FATAL_FAILURE(after.Start());
+      ASSERT_TRUE(after.Quiet());
+      Compare(after, events);
+      ASSERT_TRUE(after.catalogue->CheckIntegrity());
+    }
+    ASSERT_TRUE(after.File("afterwards", Bytes(kMiddle, 9)) != 0);
+  }
+
+ private:
+  // Anywhere, or soon after something was promised.
+  std::size_t Moment(Random& random) const {
+    const auto all = log_.Now();
+    const auto file = std::next(files_.begin(), static_cast<long>(random() % files_.size()));
+    const auto& promises = file->second.promises;
+    if (promises.empty() || random() % 2 == 0) return random() % (all + 1);
+    return std::min(all, promises[random() % promises.size()].from + random() % 40);
+  }
+
+  // What a name must hold if the power goes after so many events, until the next one.
+  struct Promise {
+    std::size_t from = 0;  // events
+    std::vector<std::string> contents{};
+    bool anything = false;  // as long as it is there
+    bool absent = false;    // it may be absent, too
+  };
+  struct File {
+    std::vector<Promise> promises;
+    std::optional<std::string> now;   // as everybody on this host sees it
+    bool named = false;               // the name was synced
+    bool removed = false;             // a removal was not: what was there may come back
+    std::optional<std::string> safe;  // this content was
+  };
+
+  void Promised(const std::string& name, Promise promise) {
+    promise.from = log_.Now();
+    files_[name].promises.push_back(std::move(promise));
+  }
+
+  bool Chance(unsigned of) { return random_() % of == 0; }
+  std::string NewBytes() {
+    const auto which = random_() % 6;
+    const auto size = which < 2 ? kSmall : which < 5 ? kMiddle : kLarge;
+    return Bytes(size + random_() % 100, static_cast<std::uint32_t>(random_()));
+  }
+
+  void Operate() {
+    const auto name = "f" + std::to_string(random_() % 6);
+    if (!files_[name].now) return Chance(2) ? Save(name) : Write(name, NewBytes(), 0);
+    switch (random_() % 8) {
+      case 0:
+        return Remove(name);
+      case 1:
+      case 2:
+      case 3:
+        return Save(name);
+      case 4:
+        return Arrive(name);
+      default:
+        return Write(name, Bytes(5000, static_cast<std::uint32_t>(random_())),
+                     random_() % (files_[name].now->size() + 1));
+    }
+  }
+
+  // In place; perhaps synced before it is closed.
+  void Write(const std::string& name, const std::string& patch, std::size_t offset) {
+    File& file = files_[name];
+    const bool fresh = !file.now;
+    Promised(name, {.anything = true, .absent = !file.named});
+    file.safe.reset();
+    const auto ino = fresh ? host_->Make(name) : host_->Find(name);
+    const auto opened = fresh ? host_->Create(ino) : host_->MustOpen(ino, O_RDWR);
+    std::string bytes = file.now.value_or("");
+    for (std::size_t done = 0; done < patch.size(); done += 64 << 10U) {
+      host_->Write(opened.handle, std::string_view(patch).substr(done, 64 << 10U), offset + done);
+    }
+    bytes.resize(std::max(bytes.size(), offset + patch.size()));
+    bytes.replace(offset, patch.size(), patch);
+    file.now = bytes;
+    if (Chance(2)) {
+      ASSERT_TRUE(host_->files->Fsync(opened.handle, Chance(2)));
+      file.named = true;
+      file.removed = false;
+      file.safe = bytes;
+      Promised(name, {.contents = {bytes}});
+    }
+    host_->Close(opened.handle);
+  }
+
+  // As an editor does it: a new file, synced, gets the name.
+  void Save(const std::string& name) {
+    File& file = files_[name];
+    const auto bytes = NewBytes();
+    const auto ino = host_->Make("new");
+    const auto opened = host_->Create(ino);
+    host_->Write(opened.handle, bytes);
+    ASSERT_TRUE(host_->files->Fsync(opened.handle, Chance(2)));
+    const bool closed = Chance(2);
+    if (closed) host_->Close(opened.handle);
+    Promise either{.contents = {bytes}, .absent = !file.named};
+    if (file.safe) {
+      either.contents.push_back(*file.safe);
+    } else if (file.now || file.removed) {
+      either.anything = true;
+    }
+    Promised(name, std::move(either));
+    const auto renamed = host_->catalogue->Rename(index::kRootIno, "new", index::kRootIno, name, 0);
+    ASSERT_TRUE(renamed);
+    if (renamed.value()) {
+      host_->files->Unlinked(renamed.value()->ino);
+      host_->files->Forgotten(renamed.value()->ino);
+    }
+    if (!closed) host_->Close(opened.handle);
+    file.now = bytes;
+    file.safe.reset();
+    if (Chance(2)) return;
+    ASSERT_TRUE(host_->catalogue->Sync());  // fsync of the folder
+    file.named = true;
+    file.removed = false;
+    file.safe = bytes;
+    Promised(name, {.contents = {bytes}});
+  }
+
+  void Remove(const std::string& name) {
+    File& file = files_[name];
+    Promise either{.absent = true};
+    if (file.safe) {
+      either.contents = {*file.safe};
+    } else {
+      either.anything = true;
+    }
+    Promised(name, std::move(either));
+    const auto removed = host_->catalogue->Unlink(index::kRootIno, name);
+    ASSERT_TRUE(removed);
+    host_->files->Unlinked(removed.value().ino);
+    host_->files->Forgotten(removed.value().ino);
+    file.now.reset();
+    file.safe.reset();
+    file.named = false;
+    file.removed = true;
+    if (Chance(2)) return;
+    ASSERT_TRUE(host_->catalogue->Sync());
+    file.removed = false;
+    Promised(name, {.contents = {kAbsent}});
+  }
+
+  // Its object comes again from somewhere else.
+  void Arrive(const std::string& name) {
+    ASSERT_TRUE(host_->Quiet());
+    const auto node = host_->Node(host_->Find(name));
+    const auto& id = node.content.id;
+    if (node.content.state != index::Content::State::kObject) return;
+    if (!host_->store->Demote(id)) return;  // its working name is there still
+    ASSERT_TRUE(host_->catalogue->SetPresent(id, false));
+    ASSERT_TRUE(host_->store->Adopt(id));
+    ASSERT_TRUE(host_->catalogue->SetPresent(id, true));
+    host_->files->Arrived(id);
+  }
+
+  void Compare(Host& host, std::size_t events) {
+    for (const auto& [name, file] : files_) {
+      const Promise* holds = nullptr;
+      for (const auto& promise : file.promises) {
+        if (promise.from <= events) holds = &promise;
+      }
+      const auto node = host.catalogue->Lookup(index::kRootIno, name);
+      if (holds == nullptr || !node) {
+        EXPECT_TRUE(!node) << name << " was made by nobody";
+        const bool may = holds == nullptr || holds->absent || holds->contents.front() == kAbsent;
+        EXPECT_TRUE(may) << name << " is missing";
+        continue;
+      }
+      if (holds->anything) continue;
+      const auto bytes = host.ReadAll(node.value().ino);
+      const auto& allowed = holds->contents;
+      EXPECT_TRUE(std::find(allowed.begin(), allowed.end(), bytes) != allowed.end())
+          << name << ", promised after event " << holds->from << ": "
+          << Same(bytes, allowed.front()).message() << Origin(file, bytes) << "\n"
+          << log_.Describe(holds->from < 60 ? 0 : holds->from - 60, events);
+    }
+  }
+
+  static std::string Origin(const File& file, const std::string& bytes) {
+    std::string origin;
+    for (const auto& promise : file.promises) {
+      const auto& contents = promise.contents;
+      const bool same = std::find(contents.begin(), contents.end(), bytes) != contents.end();
+      if (same) origin += "; the same was promised after event " + std::to_string(promise.from);
+    }
+    return origin;
+  }
+
+  Random random_{11};
+  DiskLog log_;
+  std::optional<Host> host_;
+  std::map<std::string, File> files_;
+};
+
+TEST(PowerLoss, WhatWasSyncedIsThere) {
+  const TempDir folder("power");
+  FilesHistory history(folder.path());
+  ASSERT_NO_FATAL_FAILURE(history.Happen(120));
+  ASSERT_GT(history.events(), 1000U);
+  for (unsigned seed = 1; seed <= Cuts(40); ++seed) {
+    const TempDir after("power-after");
+    ASSERT_NO_FATAL_FAILURE(history.Check(seed, after.path()));
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+}  // namespace
+}  // namespace btfc::fs
