@@ -56,10 +56,11 @@ void Collector::Stop(bool finish) {
   if (thread_.joinable()) thread_.join();
 }
 
-void Collector::LetGo(index::Ino ino) {
+void Collector::LetGo(index::Ino ino, bool synced) {
   const std::lock_guard lock(mutex_);
   auto& name = names_[ino];
   name.plain = true;
+  name.synced = name.synced || synced;
   name.since = next_++;
   if (names_.size() == 1) changed_.notify_all();
 }
@@ -74,6 +75,18 @@ void Collector::SetAside(index::Ino ino) {
     name->second.aside.push_back(path);
   }
   name->second.plain = false;
+}
+
+void Collector::Removed(index::Ino ino) {
+  const std::lock_guard lock(mutex_);
+  const auto name = names_.find(ino);
+  if (name == names_.end()) return;
+  if (name->second.synced) {
+    name->second.since = next_++;  // a round that is under way began before the removal
+    return;
+  }
+  Unlink(ino, name->second);
+  names_.erase(name);
 }
 
 void Collector::Forget(index::Ino ino) {
@@ -167,7 +180,9 @@ void Collector::CollectObjects() {
   PruneVersions(catalogue_, versions_, store_.objects_folder());
   for (;;) {
     const auto unused = catalogue_.Unused(kUnusedAtOnce);
-    if (!unused) return;
+    if (!unused || unused.value().empty()) return;
+    // That nobody needs them must be as lasting as their removal.
+    if (!catalogue_.Sync()) return;
     std::size_t collected = 0;
     for (const auto& id : unused.value()) {
       {

@@ -32,10 +32,14 @@ class Collector {
   // Ends the thread; with `finish` the names that wait go first.
   void Stop(bool finish);
 
-  // The working name of `ino`, whose file was committed, may go when it is safe.
-  void LetGo(index::Ino ino);
+  // The working name of `ino`, whose file was committed, may go when it is safe. `synced`: an
+  // application asked for its bytes to be on the disk.
+  void LetGo(index::Ino ino, bool synced);
   // The name is wanted for another file: what bears it now waits under a name beside it.
   void SetAside(index::Ino ino);
+  // The file has no name left. Bytes that an application had synced are kept until the removal is
+  // on the disk as well: after a power cut the file may be there again.
+  void Removed(index::Ino ino);
   // The file changes, or is dropped: what its names stand for is not wanted any more. The name
   // work/INO itself is gone afterwards, too.
   void Forget(index::Ino ino);
@@ -47,6 +51,7 @@ class Collector {
     std::uint64_t since = 0;
     std::vector<std::filesystem::path> aside;
     bool plain = false;  // work/INO
+    bool synced = false;
     bool operator==(const Name&) const = default;
   };
 

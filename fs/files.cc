@@ -170,7 +170,7 @@ void Files::Impl::Unlinked(index::Ino ino) {
     }
   }
   // Committed and closed, but its working name may not be gone yet.
-  collector_.Forget(ino);
+  collector_.Removed(ino);
 }
 
 void Files::Impl::Forgotten(index::Ino ino) {

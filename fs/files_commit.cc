@@ -355,13 +355,15 @@ void Files::Impl::ReleaseWorkName(FileState& state) {
   state.work_name = false;
   // Bytes in the index that nobody wanted on the disk: the database is as safe as a file is.
   const bool in_index = state.content.size <= index::kInlineMax;
+  // What was synced lives until its removal is on the disk, too; without a version nobody had it.
+  const bool dropped = state.orphan && (!state.base.synced || state.versionless);
   // And a copy that stayed one stands for nothing: its version has been safe before.
-  const bool at_once = state.orphan || (!state.base.taken &&
-                                        (state.base.unchanged || (in_index && !state.base.synced)));
+  const bool at_once = dropped || (!state.orphan && !state.base.taken &&
+                                   (state.base.unchanged || (in_index && !state.base.synced)));
   if (at_once) {
     ::unlink(store_.WorkPath(state.ino).c_str());
   } else {
-    collector_.LetGo(state.ino);
+    collector_.LetGo(state.ino, state.base.synced);
   }
 }
 

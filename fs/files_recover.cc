@@ -57,7 +57,7 @@ Result<void> Files::Impl::Recover() {
   }
   BOOST_OUTCOME_TRYV(UnshareWorkFiles(left));
   RestorePlain(left);
-  for (const auto ino : left.committed) collector_.LetGo(ino);
+  for (const auto ino : left.committed) collector_.LetGo(ino, false);
   std::set<index::Ino> noted;
   for (const auto& file : dirty) {
     noted.insert(file.ino);
