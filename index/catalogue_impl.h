@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "index/catalogue.h"
+#include "index/damage.h"
 #include "index/devices.h"
 #include "index/fault_point.h"
 #include "index/journal.h"
@@ -120,6 +121,9 @@ class Catalogue::Impl {
   void Committed(const Summary& known);
   void Tell(const std::vector<Change>& changes, bool published);
   void AfterFailure(const StorageFailure& failure);
+  void NoteIfDamage(const StorageFailure& failure) const {
+    if (failure.code() == Error::kCorrupt) NoteDamage(options_.path, failure.what());
+  }
   void Reload();
 
   const CatalogueOptions options_;
@@ -219,6 +223,7 @@ auto Catalogue::Impl::Write(const std::string& record, Op&& op)
     return result;
   } catch (const StorageFailure& failure) {
     if (in_batch) {
+      NoteIfDamage(failure);
       batch_failure_ = failure.code();
     } else {
       AfterFailure(failure);
@@ -304,6 +309,7 @@ auto Catalogue::Impl::Read(Op&& op) -> decltype(op(std::declval<Reader&>())) {
     GiveReader(std::move(connection));
     return result;
   } catch (const StorageFailure& failure) {
+    NoteIfDamage(failure);
     return failure.code();
   }
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "index/catalogue_impl.h"
+#include "index/merkle.h"
 
 namespace btfc::index {
 namespace {
@@ -196,15 +197,26 @@ Result<std::string> Catalogue::Target(Ino symlink) {
   });
 }
 
+std::string CheckedInline(const Statement& row) {
+  std::string bytes = row.String(0);
+  ContentId id;
+  id.size = row.Unsigned(1);
+  id.root = row.Fixed<decltype(id.root)>(2);
+  if (ContentIdOf(bytes) != id) {
+    throw StorageFailure(Error::kCorrupt, "the bytes of a small file are not what its row says");
+  }
+  return bytes;
+}
+
 Result<std::string> Catalogue::InlineBytes(Ino file) {
   return impl_->Read([&](Reader& reader) -> Result<std::string> {
     auto find = reader.db().Prepare(
-        "SELECT v.inline, v.size FROM inode i JOIN version v ON v.version = i.head "
+        "SELECT v.inline, v.size, v.root FROM inode i JOIN version v ON v.version = i.head "
         "WHERE i.ino = ?");
     find << file;
     if (!find.Step()) return Errno(ENOENT);
     if (find.Unsigned(1) > kInlineMax) return Errno(EINVAL);
-    return find.String(0);
+    return CheckedInline(find);
   });
 }
 

@@ -216,13 +216,14 @@ Result<std::string> Catalogue::VersionBytes(Ino ino, const Dot& commit) {
   if (!device) return Errno(ENOENT);
   return impl_->Read([&](Reader& reader) -> Result<std::string> {
     auto find = reader.db().Prepare(
-        "SELECT inline, size FROM version WHERE ino = ?1 AND commit_dev = ?2 AND commit_n = ?3 "
-        "UNION ALL "
-        "SELECT inline, size FROM history WHERE ino = ?1 AND commit_dev = ?2 AND commit_n = ?3");
+        "SELECT inline, size, root FROM version WHERE ino = ?1 AND commit_dev = ?2 AND commit_n = "
+        "?3 UNION ALL "
+        "SELECT inline, size, root FROM history WHERE ino = ?1 AND commit_dev = ?2 AND commit_n = "
+        "?3");
     find << ino << *device << commit.n;
     if (!find.Step()) return Errno(ENOENT);
     if (find.Unsigned(1) > kInlineMax) return Errno(EINVAL);
-    return find.String(0);
+    return CheckedInline(find);
   });
 }
 

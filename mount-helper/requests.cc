@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "index/damage.h"
 #include "mount-helper/status.h"
 #include "mount-helper/version_requests.h"
 
@@ -18,6 +19,11 @@ json ErrorAnswer(const std::string& text) { return {{"error", text}}; }
 json Status(const MountRequest& request, index::Catalogue& catalogue, const fs::Files& files,
             const torrent::Swarm& swarm, const ImportJob& import, fs::Scrub& scrub) {
   json status = GatherStatus(catalogue, files, swarm, request.lazy);
+  if (const auto damage = index::DamageOf(request.cache / "index.db")) {
+    status["warnings"].push_back("the index is damaged (" + *damage +
+                                 "): unmount and run `btfc rebuild`");
+    status["health"] = "warning";
+  }
   AddScrub(status, scrub);
   status["cluster"] = request.spec;
   status["mount_point"] = request.mount_point.native();
