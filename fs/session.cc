@@ -90,6 +90,7 @@ Result<std::unique_ptr<Session>> Session::Make(MountPoint& mount_point,
   char* argv[] = {name, nullptr};
   fuse_args arguments = FUSE_ARGS_INIT(1, argv);
   session->session_ = fuse_session_new(&arguments, &operations, sizeof(operations), session.get());
+  fuse_opt_free_args(&arguments);  // it makes a copy, and leaves that
   if (session->session_ == nullptr) {
     *why = "libfuse gave no session";
     return Errno(ENOMEM);
