@@ -96,15 +96,13 @@ class FilesHistory {
   void Operate() {
     const auto name = "f" + std::to_string(random_() % 6);
     if (!files_[name].now) return Chance(2) ? Save(name) : Write(name, NewBytes(), 0);
-    switch (random_() % 8) {
+    switch (random_() % 7) {
       case 0:
         return Remove(name);
       case 1:
       case 2:
       case 3:
         return Save(name);
-      case 4:
-        return Arrive(name);
       default:
         return Write(name, Bytes(5000, static_cast<std::uint32_t>(random_())),
                      random_() % (files_[name].now->size() + 1));
@@ -191,19 +189,6 @@ class FilesHistory {
     ASSERT_TRUE(host_->catalogue->Sync());
     file.removed = false;
     Promised(name, {.contents = {kAbsent}});
-  }
-
-  // Its object comes again from somewhere else.
-  void Arrive(const std::string& name) {
-    ASSERT_TRUE(host_->Quiet());
-    const auto node = host_->Node(host_->Find(name));
-    const auto& id = node.content.id;
-    if (node.content.state != index::Content::State::kObject) return;
-    if (!host_->store->Demote(id)) return;  // its working name is there still
-    ASSERT_TRUE(host_->catalogue->SetPresent(id, false));
-    ASSERT_TRUE(host_->store->Adopt(id));
-    ASSERT_TRUE(host_->catalogue->SetPresent(id, true));
-    host_->files->Arrived(id);
   }
 
   void Compare(Host& host, std::size_t events) {
