@@ -33,7 +33,7 @@ class ContentTorrents::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
-  void Load(ContentLoad load) {
+  void Load(const ContentLoad& load) {
     const index::ContentId id = load.id;
     Entry& entry = entries_[id];
     entry = {};
@@ -269,7 +269,7 @@ ContentTorrents::ContentTorrents(Session& session, Loop& loop, Events events)
     : impl_(std::make_unique<Impl>(session, loop, std::move(events))) {}
 ContentTorrents::~ContentTorrents() = default;
 
-void ContentTorrents::Load(ContentLoad load) { impl_->Load(std::move(load)); }
+void ContentTorrents::Load(const ContentLoad& load) { impl_->Load(load); }
 bool ContentTorrents::loaded(const index::ContentId& id) const { return impl_->loaded(id); }
 bool ContentTorrents::ready(const index::ContentId& id) const { return impl_->ready(id); }
 std::size_t ContentTorrents::count() const { return impl_->count(); }

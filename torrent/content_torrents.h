@@ -49,7 +49,7 @@ class ContentTorrents {
   ContentTorrents& operator=(const ContentTorrents&) = delete;
 
   // Not while it is loaded.
-  void Load(ContentLoad load);
+  void Load(const ContentLoad& load);
   bool loaded(const index::ContentId& id) const;
   bool ready(const index::ContentId& id) const;
   std::size_t count() const;

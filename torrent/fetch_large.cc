@@ -150,7 +150,7 @@ void Fetcher::Prepared(const index::ContentId& id, Result<std::vector<bool>> hav
       load.file = file;
       load.have = loading->have;
       load.only_asked = loading->only_asked;
-      exchange_.torrents.Load(std::move(load));
+      exchange_.torrents.Load(load);
     });
   });
 }

@@ -272,7 +272,7 @@ void Holder::LoadSeed(const index::ContentId& id, const Cancelled& cancelled,
   load.layer = found->second.layer;
   load.file = file;
   load.seed = true;
-  exchange_.torrents.Load(std::move(load));
+  exchange_.torrents.Load(load);
 }
 
 bool Holder::TorrentReady(const index::ContentId& id) {

@@ -30,7 +30,7 @@ Fits Begins(Bytes bytes) {  // a write that may have been cut short
 }
 
 // `before` with the first so many bytes of `patch` written over it.
-Fits Patched(Bytes before, std::size_t offset, Bytes patch) {
+Fits Patched(const Bytes& before, std::size_t offset, const Bytes& patch) {
   return [=](const Bytes& there) {
     if (there.size() < before.size() ||
         there.size() > std::max(before.size(), offset + patch.size()))

@@ -15,7 +15,7 @@ void Options(std::string_view bytes) {
     arguments.emplace_back(bytes.substr(0, end));
     bytes.remove_prefix(end == std::string_view::npos ? bytes.size() : end + 1);
   }
-  const auto parsed = mount_helper::ParseMountArguments(arguments, "/home/ada", "/tmp");
+  const auto parsed = mount_helper::ParseMountArguments(arguments, "/home/user", "/tmp");
   if (const auto* const wrong = std::get_if<mount_helper::UsageError>(&parsed)) {
     BTFC_FUZZ_CHECK(!wrong->message.empty());
     BTFC_FUZZ_CHECK(wrong->message.find('\n') == std::string::npos);

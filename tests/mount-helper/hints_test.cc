@@ -10,10 +10,10 @@ TEST(HintsTest, WordsForAShell) {
   EXPECT_EQ("'two words'", ShellWord("two words"));
   EXPECT_EQ("'it'\\''s'", ShellWord("it's"));
   EXPECT_EQ("''", ShellWord(""));
-  EXPECT_EQ("~/btfc", ShellPath("/home/ada/btfc", "/home/ada"));
-  EXPECT_EQ("~/'my films'", ShellPath("/home/ada/my films", "/home/ada"));
-  EXPECT_EQ("~", ShellPath("/home/ada", "/home/ada"));
-  EXPECT_EQ("/home/adam/x", ShellPath("/home/adam/x", "/home/ada"));
+  EXPECT_EQ("~/btfc", ShellPath("/home/user/btfc", "/home/user"));
+  EXPECT_EQ("~/'my films'", ShellPath("/home/user/my films", "/home/user"));
+  EXPECT_EQ("~", ShellPath("/home/user", "/home/user"));
+  EXPECT_EQ("/home/users/x", ShellPath("/home/users/x", "/home/user"));
   EXPECT_EQ("/srv/x", ShellPath("/srv/x", "/"));
 }
 

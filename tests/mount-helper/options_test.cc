@@ -8,7 +8,7 @@ namespace btfc::mount_helper {
 namespace {
 
 auto Parse(const std::vector<std::string>& arguments) {
-  return ParseMountArguments(arguments, "/home/ada", "/srv");
+  return ParseMountArguments(arguments, "/home/user", "/srv");
 }
 
 MountRequest Good(const std::vector<std::string>& arguments) {
@@ -25,10 +25,10 @@ std::string Wrong(const std::vector<std::string>& arguments) {
 }
 
 TEST(OptionsTest, TheMountPointNamesTheCluster) {
-  const auto request = Good({"/home/ada/btfc"});
+  const auto request = Good({"/home/user/btfc"});
   EXPECT_EQ("btfc", request.spec);
-  EXPECT_EQ("/home/ada/btfc", request.mount_point);
-  EXPECT_EQ("/home/ada/.btfccache/btfc", request.cache);
+  EXPECT_EQ("/home/user/btfc", request.mount_point);
+  EXPECT_EQ("/home/user/.btfccache/btfc", request.cache);
   EXPECT_FALSE(request.foreground);
 }
 
@@ -49,8 +49,8 @@ TEST(OptionsTest, MountEightsDialect) {
 
 // Called in a folder with an entry of that name, mount(8) hands on its path.
 TEST(OptionsTest, AClusterThatMountEightTookForAPath) {
-  EXPECT_EQ("btfc", Good({"/home/ada/btfc", "/srv/b"}).spec);
-  EXPECT_EQ("btfc", Good({"/home/ada/btfc", "/home/ada/btfc"}).spec);
+  EXPECT_EQ("btfc", Good({"/home/user/btfc", "/srv/b"}).spec);
+  EXPECT_EQ("btfc", Good({"/home/user/btfc", "/home/user/btfc"}).spec);
 }
 
 TEST(OptionsTest, FakeIsNotForeground) {
@@ -61,10 +61,12 @@ TEST(OptionsTest, FakeIsNotForeground) {
 }
 
 TEST(OptionsTest, EveryOptionArrives) {
+  const std::string attached =
+      "-otracker=http://t/announce,nolpd,dht,lazy,ro,allow_other,owner=numeric,"
+      "read_timeout=500ms,import=link";
   const auto request =
       Good({"w", "/mnt/w", "-o", "cache=c,key=/k,port=6000,listen=10.0.0.1,peer=a,peer=b:7000",
-            "-otracker=http://t/announce,nolpd,dht,lazy,ro,allow_other,owner=numeric,"
-            "read_timeout=500ms,import=link"});
+            attached});
   EXPECT_EQ("/srv/c", request.cache);
   EXPECT_EQ("/k", request.key);
   EXPECT_EQ(6000, request.port);
@@ -106,7 +108,7 @@ TEST(OptionsTest, MountEightsOwnerIsNotOurs) {
 TEST(OptionsTest, WhatMountEightAndFstabAdd) {
   const auto request =
       Good({"w", "/m", "-o",
-            "rw,auto,noauto,user,user=ada,users,owner,group,nouser,nousers,noowner,nogroup,"
+            "rw,auto,noauto,user,user=user,users,owner,group,nouser,nousers,noowner,nogroup,"
             "defaults,nofail,_netdev,comment=c,x-systemd.requires=a,X-mount.mkdir,helper=btfc,"
             "uhelper=udisks2,nomand,loud"});
   EXPECT_FALSE(request.numeric_owner);
