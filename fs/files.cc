@@ -278,6 +278,7 @@ void Files::Impl::Stop() {
   }
   // Files that are still open, or mapped, stay dirty and are found at the next start.
   for (const auto& state : states) {
+    RetrySettling(state, false);  // nobody rests any more
     std::unique_lock lock(state->mutex);
     state->idle.wait_until(lock, deadline, [&] {
       return state->phase != Phase::kHashing &&

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <thread>
 #include <utility>
 
 #include "fs/clone.h"
@@ -65,6 +66,7 @@ void Files::Impl::TryLease(const State& state, Later& later) {
   if (state->base.passthrough && !Quiet(state->file->get())) return LeaseRefused(state);
   const auto st = StatOf(state->file->get());
   if (!st) return CommitFailed(state, st.error(), later);
+  if (Rests(state, st.value())) return;
   if (state->lease_tries > 0) {
     later.Add([backing = backing_.load(), ino = state->ino] {
       if (backing != nullptr) backing->TimesMoved(ino);
@@ -84,6 +86,16 @@ void Files::Impl::TryLease(const State& state, Later& later) {
   later.Add([this, state, epoch, length] {
     workers_.Post(length, [this, state, epoch] { HashAndCommit(state, epoch); });
   });
+}
+
+// Of a file that changes all the time. Whoever wants to write meanwhile goes on with the same file.
+bool Files::Impl::Rests(const State& state, const struct stat& now) {
+  if (static_cast<std::uint64_t>(now.st_size) <= index::kInlineMax || stopping_) return false;
+  if (Unchanged(*state, now)) return false;
+  const auto left = rests_.Left(state->ino, CommitRests::Clock::now());
+  if (left <= CommitRests::Clock::duration::zero()) return false;
+  state->lease_alarm = alarm_->After(left, RetryLater(state, false));
+  return true;
 }
 
 void Files::Impl::LeaseRefused(const State& state) {
@@ -174,8 +186,12 @@ void Files::Impl::HashAndCommit(const State& state, std::uint64_t epoch) {
     file = state->file;
   }
   const auto before = StatOf(file->get());
+  const auto begin = CommitRests::Clock::now();
   const auto hashed = index::HashFile(
-      file->get(), [&] { return abandon_ || state->hash_epoch != epoch; }, options_.hash_threads);
+      file->get(), [&] { return abandon_ || state->hash_epoch != epoch; },
+      std::max(options_.hash_threads, std::thread::hardware_concurrency()));
+  const auto end = CommitRests::Clock::now();
+  if (hashed) rests_.Made(state->ino, end - begin, end);
   const auto after = StatOf(file->get());
   index::NewVersion version;
   {

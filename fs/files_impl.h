@@ -24,6 +24,7 @@
 
 #include "fs/alarm.h"
 #include "fs/collector.h"
+#include "fs/commit_rests.h"
 #include "fs/file_state.h"
 #include "fs/files.h"
 #include "fs/object_table.h"
@@ -169,6 +170,7 @@ class Files::Impl {
   void Settle(const State& state, Later& later);
   void TryLease(const State& state, Later& later);
   void LeaseRefused(const State& state);
+  bool Rests(const State& state, const struct stat& now);
   void RetrySettling(const State& state, bool by_watch);
   std::function<void()> RetryLater(const State& state, bool by_watch);
   bool Unchanged(const FileState& state, const struct stat& now) const;
@@ -217,6 +219,7 @@ class Files::Impl {
   ObjectTable objects_;
   Workers workers_;
   Collector collector_;
+  CommitRests rests_;
 
   mutable std::mutex tables_mutex_;  // guards what follows; taken after any FileState's
   std::unordered_map<index::Ino, State> states_;
