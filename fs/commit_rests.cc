@@ -8,7 +8,7 @@ namespace {
 using std::chrono::milliseconds;
 
 // Versions in a row that come without a wait.
-constexpr unsigned kFree = 3;
+constexpr unsigned kFree = 10;
 constexpr unsigned kFactorMax = 8;  // the wait, in passes
 constexpr std::chrono::seconds kRestMax{60};
 constexpr milliseconds kCheap{1};  // what costs less needs no rest

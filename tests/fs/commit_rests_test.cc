@@ -16,7 +16,7 @@ TEST(CommitRestsTest, FirstVersionsAreMadeAtOnce) {
   CommitRests rests;
   Clock::time_point now{};
   EXPECT_EQ(rests.Left(kFile, now), Clock::duration::zero());
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < 10; ++i) {
     rests.Made(kFile, milliseconds(100), now);
     EXPECT_EQ(rests.Left(kFile, now), Clock::duration::zero());
     now += milliseconds(100);
@@ -47,7 +47,7 @@ TEST(CommitRestsTest, LaterOnesWaitForLongerAndLonger) {
 TEST(CommitRestsTest, APauseForgetsThem) {
   CommitRests rests;
   Clock::time_point now{};
-  for (int i = 0; i < 10; ++i) rests.Made(kFile, milliseconds(100), now);
+  for (int i = 0; i < 30; ++i) rests.Made(kFile, milliseconds(100), now);
   EXPECT_GT(rests.Left(kFile, now), Clock::duration::zero());
   now += seconds(60);
   rests.Made(kFile, milliseconds(100), now);
@@ -57,7 +57,7 @@ TEST(CommitRestsTest, APauseForgetsThem) {
 TEST(CommitRestsTest, NobodyWaitsForEver) {
   CommitRests rests;
   const Clock::time_point now{};
-  for (int i = 0; i < 10; ++i) rests.Made(kFile, seconds(3600), now);
+  for (int i = 0; i < 30; ++i) rests.Made(kFile, seconds(3600), now);
   EXPECT_LE(rests.Left(kFile, now), seconds(60));
 }
 
@@ -72,7 +72,7 @@ TEST(CommitRestsTest, WhatCostsNothingNeverWaits) {
 TEST(CommitRestsTest, ManyFiles) {
   CommitRests rests;
   Clock::time_point now{};
-  for (int i = 0; i < 10; ++i) rests.Made(kFile, seconds(1), now);
+  for (int i = 0; i < 30; ++i) rests.Made(kFile, seconds(1), now);
   for (index::Ino ino = 100; ino < 5000; ++ino) {
     now += milliseconds(1);
     rests.Made(ino, milliseconds(2), now);
