@@ -125,15 +125,17 @@ class KillsTest : public testing::Test {
   // The applications work until the daemon dies at its point, or is killed after `patience`.
   void Work(const Kill& kill, milliseconds patience) {
     std::atomic<bool> stop = false;
+    std::atomic<bool> by_itself = false;
     std::vector<std::thread> threads;
     for (const auto& ours : ours_) {
-      threads.emplace_back([&] { (void)ours->Run(stop, 1'000'000); });
+      threads.emplace_back([&] {
+        (void)ours->Run(stop, 1'000'000);
+        if (ours->gone()) by_itself = true;
+      });
     }
     const auto ended = Victim().WaitForEnd(patience);
     if (ended == kKilled) reached_.insert(kill.point);
     EXPECT_TRUE(ended == -1 || ended == kKilled) << "it ended by itself: " << ended;
-    const bool by_itself =
-        std::any_of(ours_.begin(), ours_.end(), [](const auto& ours) { return ours->gone(); });
     EXPECT_FALSE(ended == -1 && by_itself) << "a call failed though the daemon lived";
     if (ended == -1) {
       ::kill(Victim().pid(), SIGKILL);
