@@ -124,17 +124,18 @@ void Collector::Run() {
     if (started_ && next_collection == Clock::time_point::max()) {
       next_collection = Clock::now() + interval_;
     }
-    if (started_ && !names_.empty()) {
+    // Names that cannot go yet, or new ones all the time, do not keep objects.
+    if (Clock::now() >= next_collection) {
+      lock.unlock();
+      CollectObjects();
+      lock.lock();
+      next_collection = Clock::now() + interval_;
+    } else if (started_ && !names_.empty()) {
       changed_.wait_for(lock, kNamesWait, [this] { return stopping_; });
       if (stopping_) break;
       lock.unlock();
       LetNamesGo();
       lock.lock();
-    } else if (Clock::now() >= next_collection) {
-      lock.unlock();
-      CollectObjects();
-      lock.lock();
-      next_collection = Clock::now() + interval_;
     } else if (next_collection == Clock::time_point::max()) {
       changed_.wait(lock, [this] { return stopping_ || started_; });
     } else {

@@ -83,8 +83,8 @@ struct FileState {
   unsigned lease_tries = 0;  // kSettling
   unsigned commit_tries = 0;
   std::error_code commit_failure;  // why the last commit failed; none: it did not
-  bool watched = false;      // the alarm tells when a writer has closed it
-  bool lease_waits = false;  // until a mapping goes; nobody knows when
+  bool watched = false;            // the alarm tells when a writer has closed it
+  bool lease_waits = false;        // until a mapping goes; nobody knows when
   Alarm::Id lease_alarm = 0;
 
   // --- handles

@@ -44,7 +44,7 @@ Files::Impl::Impl(index::Catalogue& catalogue, ObjectStore& store, ContentSource
       alarm_(std::move(alarm)),
       pending_(*alarm_),
       objects_(store),
-      workers_(options.hash_threads),
+      workers_(options.commit_workers),
       collector_(catalogue, store, objects_, source, options.collect_interval, options.versions) {}
 
 // Without Stop nothing is committed: what is dirty is found by the next Recover.
@@ -277,8 +277,8 @@ void Files::Impl::Stop() {
     for (const auto& entry : states_) states.push_back(entry.second);
   }
   // Files that are still open, or mapped, stay dirty and are found at the next start.
+  for (const auto& state : states) RetrySettling(state, false);  // nobody rests any more
   for (const auto& state : states) {
-    RetrySettling(state, false);  // nobody rests any more
     std::unique_lock lock(state->mutex);
     state->idle.wait_until(lock, deadline, [&] {
       return state->phase != Phase::kHashing &&

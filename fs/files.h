@@ -1,6 +1,7 @@
 // The data side of the filesystem: open files, their working files, commits, reads that wait.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -8,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "fs/content_source.h"
@@ -54,7 +56,8 @@ struct FilesOptions {
   std::chrono::milliseconds collect_interval{60000};  // between looks for objects nobody needs
   std::chrono::milliseconds stop_timeout{30000};      // what Stop waits for commits
   std::chrono::milliseconds commit_retry{1000};       // after a full disk or the like; then longer
-  unsigned hash_threads = 2;
+  unsigned commit_workers = 2;
+  unsigned hash_threads = std::max(1U, std::thread::hardware_concurrency());  // of one big file
   bool read_only = false;
   VersionPolicy versions;
 };

@@ -188,8 +188,7 @@ void Files::Impl::HashAndCommit(const State& state, std::uint64_t epoch) {
   const auto before = StatOf(file->get());
   const auto begin = CommitRests::Clock::now();
   const auto hashed = index::HashFile(
-      file->get(), [&] { return abandon_ || state->hash_epoch != epoch; },
-      std::max(options_.hash_threads, std::thread::hardware_concurrency()));
+      file->get(), [&] { return abandon_ || state->hash_epoch != epoch; }, options_.hash_threads);
   const auto end = CommitRests::Clock::now();
   if (hashed) rests_.Made(state->ino, end - begin, end);
   const auto after = StatOf(file->get());

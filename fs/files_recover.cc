@@ -254,7 +254,10 @@ Result<void> Files::Impl::RecoverUnnoted(index::Ino ino) {
   const auto path = store_.WorkPath(ino);
   const auto node = catalogue_.Get(ino);
   if (!node || node.value().kind != index::Kind::kFile) {
-    return MoveAside(path, store_.lost_folder());
+    BTFC_TRY(removed, catalogue_.WasRemoved(ino));
+    if (!removed) return MoveAside(path, store_.lost_folder());
+    ::unlink(path.c_str());  // its removal had to wait for the disk
+    return Ok();
   }
   if (node.value().nlink == 0) {
     ::unlink(path.c_str());

@@ -22,7 +22,7 @@ struct MountOptions {
   bool allow_other = false;
   OwnerPolicy owner = OwnerPolicy::kMap;
   std::filesystem::path cache;  // for statfs
-  unsigned workers = 4;  // one reads, the others wait for what takes long
+  unsigned workers = 4;         // one reads, the others wait for what takes long
 };
 
 // Destroy it after Files::Stop: until then requests wait in Files.

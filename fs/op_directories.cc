@@ -116,11 +116,12 @@ Result<void> Filesystem::AddNames(Listing& listing, index::Ino folder, std::uint
     BTFC_TRY(names, catalogue_.ListNames(folder, cookie, listing.Room() + 1));
     if (names.empty()) return Ok();
     for (const index::EntryName& entry : names) {
+      cookie = entry.cookie;
+      if (folder == index::kRootIno && entry.name == VersionTree::kTopName) continue;
       fuse_entry_param param{};
       param.attr.st_ino = nodes_.Current(entry.ino);
       param.attr.st_mode = TypeBits(entry.kind);
       if (!listing.Add(entry.name, param, OffsetAfter(entry.cookie))) return Ok();
-      cookie = entry.cookie;
     }
   }
 }
@@ -132,6 +133,8 @@ Result<void> Filesystem::AddEntries(Listing& listing, index::Ino folder, std::ui
     BTFC_TRY(entries, catalogue_.List(folder, cookie, listing.Room() + 1));
     if (entries.empty()) return Ok();
     for (index::Entry& entry : entries) {
+      cookie = entry.cookie;
+      if (folder == index::kRootIno && entry.name == VersionTree::kTopName) continue;
       const NodeId child = nodes_.Reference(entry.node.ino);
       const auto param = EntryOf(Complete(commits, std::move(entry.node)), child);
       if (!listing.Add(entry.name, param, OffsetAfter(entry.cookie))) {
@@ -139,7 +142,6 @@ Result<void> Filesystem::AddEntries(Listing& listing, index::Ino folder, std::ui
         return Ok();
       }
       referenced->push_back(child);
-      cookie = entry.cookie;
     }
   }
 }

@@ -15,6 +15,9 @@
 namespace btfc::fs {
 namespace {
 
+// To copy as much takes longer than to wake another worker.
+constexpr std::size_t kLong = std::size_t{64} << 10U;  // bytes
+
 // What was written is in the working file already when close() comes, and who has only read has
 // nothing to promise. Cached pages that a mapping has changed are sent with the flush.
 bool NeedsFlush(int flags, const Opened& opened) {
@@ -69,9 +72,6 @@ constexpr std::uint32_t kDirectIo = 1U << 0U;
 constexpr std::uint32_t kKeepCache = 1U << 1U;
 constexpr std::uint32_t kNoFlush = 1U << 5U;
 constexpr std::uint32_t kPassthrough = 1U << 7U;
-
-// To copy as much takes longer than to wake another worker.
-constexpr std::size_t kLong = std::size_t{64} << 10U;  // bytes
 
 OpenReply MakeOpenReply(int flags, const Opened& opened) {
   OpenReply reply{};

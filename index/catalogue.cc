@@ -72,6 +72,9 @@ Result<bool> MayBeNew(const std::filesystem::path& database) {
     if (status.st_size <= 1) return Error::kCorrupt;
     return false;
   }
+  auto log = database;
+  log += "-wal";
+  if (::stat(log.c_str(), &status) == 0 && status.st_size > 0) return Error::kCorrupt;
   const int mark = ::open(BeginningMark(database).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   if (mark < 0) return Errno(errno);
   ::close(mark);
@@ -134,6 +137,7 @@ void Catalogue::Impl::StartRows() {
   Transaction transaction(*writer_, Transaction::Kind::kWrite);
   const auto incarnation = OpenIncarnation(*tables_, options_, [this] { return NewId(); });
   self_ = incarnation.device;
+  continues_ = !incarnation.fresh;
   known_ = tables_->Known();
   if (!tables_->FindInode(kRootId)) {
     auto root = writer_->Prepare(

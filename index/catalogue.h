@@ -358,7 +358,10 @@ class Catalogue : public Replica {
   // have stays. ENOENT; EINVAL for this host itself.
   Result<void> RemoveMember(const DeviceId& device);
   Result<std::string> PathOf(Ino ino);  // from the root, "/a/b"; of its first live link
-  Result<void> CheckIntegrity();        // SQLite's and the invariants; Error::kCorrupt
+  // Whether `ino` was a node's that was removed. False also if its row may have been lost: by a
+  // power cut, or with a copy of the database that was put back.
+  Result<bool> WasRemoved(Ino ino);
+  Result<void> CheckIntegrity();  // SQLite's and the invariants; Error::kCorrupt
 
   // Called after the transaction, on the thread that applied it, with no lock held.
   void OnChange(std::function<void(const std::vector<Change>&)> listener);

@@ -68,6 +68,7 @@ class Catalogue::Impl {
   // At the start: what the process before had answered and not committed. `catalogue` does it
   // again, then and whenever a group has to be begun anew.
   Result<void> TakeJournal(Catalogue& catalogue);
+  bool Continues() const { return continues_; }
   DeviceId Self() const;
   Summary Known();  // of what is committed; ends the group
   Summary KnownNow() const;
@@ -168,6 +169,7 @@ class Catalogue::Impl {
 
   mutable std::mutex state_mutex_;
   DeviceId self_;
+  bool continues_ = false;  // opened with all that the process before it answered
   Summary known_;
   std::set<NodeKey> removed_;
   std::function<void(const std::vector<Change>&)> on_change_;

@@ -151,6 +151,17 @@ Result<void> Catalogue::RemoveMember(const DeviceId& device) {
   });
 }
 
+Result<bool> Catalogue::WasRemoved(Ino ino) {
+  if (!impl_->Continues()) return false;
+  return impl_->Read([&](Reader& reader) -> Result<bool> {
+    auto find = reader.db().Prepare("SELECT 1 FROM inode WHERE ino = ?");
+    find << ino;
+    if (find.Step()) return false;
+    return ino <
+           static_cast<Ino>(reader.db().Number("SELECT value FROM meta WHERE key = 'next_ino'"));
+  });
+}
+
 Result<void> Catalogue::CheckIntegrity() {
   return impl_->Read([&](Reader& reader) -> Result<void> {
     auto check = reader.db().Prepare("PRAGMA integrity_check(1)");

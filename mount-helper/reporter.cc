@@ -38,7 +38,7 @@ volatile std::sig_atomic_t mounted = 0;
 
 // Before the mount is there the daemon ends, too, and that is waited for; later it goes on alone.
 void OnInterrupt(int /*signal*/) {
-  if (mounted != 0) {
+  if (mounted != 0 && interrupted == 0) {
     constexpr std::string_view kLine =
         "mount.btfc: the folder is mounted; the import goes on in the background\n";
     [[maybe_unused]] const auto sent = write(STDERR_FILENO, kLine.data(), kLine.size());

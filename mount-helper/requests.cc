@@ -60,7 +60,12 @@ json AnswerRequest(const json& asked, const MountRequest& request, index::Catalo
   if (command == "remove") return AnswerRemove(asked, catalogue);
   if (command == "import") {
     const auto started = import.Again();
-    return started ? json{{"import", "started"}} : ErrorAnswer(started.error().message());
+    return started ? json{{"import", "started"}}
+                   : ErrorAnswer(
+                         started.error() == Errno(EBUSY)
+                             ? std::string("an import, or the look for new files, is under way: "
+                                           "`btfc status` shows it")
+                             : started.error().message());
   }
   if (command == "verify") {
     scrub.Verify();

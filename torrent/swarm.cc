@@ -363,7 +363,8 @@ class Swarm::Impl final : public LinkListener {
     ++refused_;
     if (refused_named_.size() < kRefusedNamedMax && refused_named_.insert(ip).second) {
       spdlog::warn(
-          "refused a connection with {}: a host with another cluster's key, or none (TLS: {}); "
+          "refused a connection with {}: usually one with another cluster's key, or none (TLS: "
+          "{}); "
           "further ones are counted only",
           ip, what);
     }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -60,6 +61,23 @@ class OpenedFile {
  private:
   int fd_;
 };
+
+// What calls answer in the mount of a daemon that is dead.
+bool OfTheDead(int error) { return error == ENOTCONN || error == ECONNABORTED || error == ENODEV; }
+
+// Nothing, and errno, if a call fails: a file that cannot be read is not an empty one.
+std::optional<Bytes> ReadWhole(const std::filesystem::path& path) {
+  const OpenedFile file(path, O_RDONLY);
+  if (file.fd() < 0) return std::nullopt;
+  Bytes bytes;
+  std::vector<char> part(64U << 10U);
+  for (;;) {
+    const auto got = ::read(file.fd(), part.data(), part.size());
+    if (got < 0) return std::nullopt;
+    if (got == 0) return bytes;
+    bytes.append(part.data(), static_cast<std::size_t>(got));
+  }
+}
 
 }  // namespace
 
@@ -298,8 +316,13 @@ bool Application::ReadBack() {
 
 bool Application::Told(long result, const char* call, const std::string& name) {
   if (result >= 0) return true;
-  gone_ = errno == ENOTCONN || errno == ECONNABORTED || errno == ENODEV;
-  if (!gone_) Complain(fmt::format("{} {}: {}", call, name, std::strerror(errno)));
+  const int problem = errno;
+  // A request that the daemon was just reading when it was killed ends with EIO (fuse_dev_do_read
+  // in the kernel's fs/fuse/dev.c); then the next call finds nobody there.
+  struct statvfs status {};
+  gone_ = OfTheDead(problem) ||
+          (problem == EIO && ::statvfs(mount_.c_str(), &status) != 0 && OfTheDead(errno));
+  if (!gone_) Complain(fmt::format("{} {}: {}", call, name, std::strerror(problem)));
   return false;
 }
 
@@ -345,9 +368,13 @@ bool Application::CheckOn(const std::filesystem::path& mount) {
 
 // Which outcome of the last call it was.
 bool Application::Settle(const std::map<std::string, Bytes>& there) {
-  for (const auto& entry : std::filesystem::directory_iterator(Path(""))) {
-    if (entry.is_directory()) sub_ = entry.path().filename();
+  std::error_code error;
+  std::filesystem::directory_iterator entry(Path(""), error);
+  for (const std::filesystem::directory_iterator end; !error && entry != end;
+       entry.increment(error)) {
+    if (entry->is_directory(error)) sub_ = entry->path().filename();
   }
+  if (error) return Complain("cannot list: " + error.message());
   if (open_.empty()) return true;
   const auto fits = [&](const Outcome& outcome) {
     return std::all_of(outcome.begin(), outcome.end(), [&](const auto& expected) {
@@ -390,7 +417,12 @@ std::map<std::string, Application::Bytes> Application::ReadAll(const std::filesy
   for (const std::filesystem::recursive_directory_iterator end; !error && entry != end;
        entry.increment(error)) {
     if (!entry->is_regular_file(error)) continue;
-    there[entry->path().lexically_relative(mount / name_)] = ReadFile(entry->path());
+    const auto bytes = ReadWhole(entry->path());
+    if (!bytes) {
+      Complain(fmt::format("cannot read {}: {}", entry->path().native(), std::strerror(errno)));
+      return there;
+    }
+    there[entry->path().lexically_relative(mount / name_)] = *bytes;
   }
   if (error) Complain("cannot list: " + error.message());
   return there;
