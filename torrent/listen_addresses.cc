@@ -132,6 +132,12 @@ std::vector<std::string> ListenAddresses(const std::vector<std::string>& wanted)
     const bool named = std::find(wanted.begin(), wanted.end(), interface.name) != wanted.end();
     if (wanted.empty() ? interface.usual : named) addresses.push_back(interface.address);
   }
+  // An interface that has just come up has IPv6 addresses that cannot be bound for a second or two
+  // (RFC 4862, 5.4). Who asks again finds them.
+  std::erase_if(addresses, [](const std::string& address) {
+    std::uint16_t any = 0;
+    return Try(address, any, SOCK_DGRAM) == EADDRNOTAVAIL;
+  });
   for (const std::string& text : wanted) {
     if (Parse(text, 0)) addresses.push_back(text);
   }

@@ -11,7 +11,8 @@
 namespace btfc::torrent {
 
 // Addresses in text form, sorted. `wanted` holds addresses and names of interfaces; if it is empty:
-// all addresses but loopback and link-local ones, or 127.0.0.1 if there are no others.
+// all addresses but loopback and link-local ones, or 127.0.0.1 if there are no others. Of those
+// that were not given as such only what can be bound now.
 std::vector<std::string> ListenAddresses(const std::vector<std::string>& wanted);
 
 // Those of `wanted` that are neither an address nor the name of an interface that this host has.
