@@ -139,9 +139,11 @@ void Session::Work(unsigned number) {
     for (bool mine = true; mine && Wanted();) {
       const int got = Receive(buffer.get());
       if (got == -EINTR || got == -EAGAIN) continue;
-      if (got < 0) spdlog::error("reading from /dev/fuse: {}", std::strerror(-got));
-      if (got <= 0) stopping_ = true;
-      if (got <= 0) break;
+      if (got <= 0) {
+        if (got < 0) spdlog::error("reading from /dev/fuse: {}", std::strerror(-got));
+        stopping_ = true;
+        break;
+      }
       turns_.Begin(&turn);
       fuse_session_process_buf(session_, buffer.get());
       mine = turns_.Done(&turn);
