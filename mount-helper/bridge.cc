@@ -73,8 +73,8 @@ std::vector<index::ContentId> Bridge::UnneededPartials() {
   for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
     const auto id = fs::ObjectStore::ParseObjectName(entry.path().filename().native());
     if (!id) continue;
-    const auto users = catalogue_.Users(*id, std::nullopt);
-    if (users && users.value() == 0) unneeded.push_back(*id);
+    // What only earlier versions have is fetched when somebody reads it, but not kept in part.
+    if (!Needed(*id)) unneeded.push_back(*id);
   }
   return unneeded;
 }

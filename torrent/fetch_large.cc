@@ -20,7 +20,8 @@ constexpr milliseconds kPatienceMax{10'000};
 constexpr milliseconds kNoHolderRetry{5000};
 constexpr milliseconds kOthersMax{150};  // for others that fetch the same to be ready
 constexpr std::uint64_t kWorthWaiting = 4 * 1024 * 1024;  // bytes of an object
-constexpr milliseconds kIdleMax{30'000};                  // loaded though nobody reads any more
+constexpr std::chrono::minutes kLayerAge{10};  // before, its object may still be on its way
+constexpr milliseconds kIdleMax{30'000};       // loaded though nobody reads any more
 
 }  // namespace
 
@@ -267,6 +268,11 @@ void Fetcher::LeaveLarge(Item& item) {
 
 void Fetcher::DropUnneeded() {
   exchange_.disk.Post([this] {
+    const auto here = [this](const index::ContentId& id) {
+      return exchange_.objects.Find(id) ||
+             ::access(exchange_.objects.PartialPath(id).c_str(), F_OK) == 0;
+    };
+    exchange_.layers.DropUseless(here, kLayerAge);
     const auto unneeded = exchange_.objects.UnneededPartials();
     if (unneeded.empty()) return;
     exchange_.loop.Post([this, unneeded] {

@@ -6,8 +6,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "torrent/content_info.h"
@@ -40,6 +42,21 @@ void DropOldest(const std::filesystem::path& folder) {
   }
 }
 
+// As File below writes it.
+std::optional<index::ContentId> ParseName(std::string_view name) {
+  index::ContentId id;
+  const std::size_t digits = 2 * id.root.size();
+  if (name.size() < digits + 2 || name[digits] != '-') return std::nullopt;
+  const char* text = name.data();
+  for (auto& byte : id.root) {
+    if (std::from_chars(text, text + 2, byte, 16).ptr != text + 2) return std::nullopt;
+    text += 2;
+  }
+  const char* const end = name.data() + name.size();
+  if (std::from_chars(text + 1, end, id.size).ptr != end) return std::nullopt;
+  return id;
+}
+
 }  // namespace
 
 Layers::Layers(std::filesystem::path folder) : folder_(std::move(folder)) {
@@ -67,6 +84,7 @@ std::optional<std::vector<index::Hash>> Layers::Find(const index::ContentId& id)
 
 void Layers::Keep(const index::ContentId& id, const std::vector<index::Hash>& layer) const {
   if (layer.empty()) return;
+  ++kept_;
   const std::filesystem::path file = File(id);
   const std::filesystem::path fresh = file.string() + ".new";
   const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -76,6 +94,20 @@ void Layers::Keep(const index::ContentId& id, const std::vector<index::Hash>& la
   const bool written = ::write(fd, layer.data(), static_cast<std::size_t>(size)) == size;
   ::close(fd);
   if (!written || ::rename(fresh.c_str(), file.c_str()) != 0) ::unlink(fresh.c_str());
+}
+
+void Layers::DropUseless(const std::function<bool(const index::ContentId&)>& of_use,
+                         std::chrono::seconds age) const {
+  if (kept_ < kKeptBetween) return;
+  kept_ = 0;
+  const auto before = std::filesystem::file_time_type::clock::now() - age;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_, error)) {
+    const auto written = entry.last_write_time(error);
+    if (error || written > before) continue;
+    const auto id = ParseName(entry.path().filename().native());  // or a file left half written
+    if (!id || !of_use(*id)) std::filesystem::remove(entry.path(), error);
+  }
 }
 
 Result<std::vector<index::Hash>> Layers::Of(const index::ContentId& id,

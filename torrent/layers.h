@@ -1,6 +1,8 @@
 // Hashes of the pieces of large objects, computed once and kept. Internal to torrent/.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <optional>
@@ -15,7 +17,7 @@ namespace btfc::torrent {
 // Any thread; reads and writes the disk.
 class Layers {
  public:
-  // In a folder of the state; drops what was not used for longest beyond some hundred MiB.
+  // In a folder of the state; drops what was written first beyond some hundred MiB.
   explicit Layers(std::filesystem::path folder);
 
   // Verified against the root. Empty for objects of one piece.
@@ -26,11 +28,18 @@ class Layers {
   // Error::kCancelled.
   Result<std::vector<index::Hash>> Of(const index::ContentId& id, const std::filesystem::path& file,
                                       const std::function<bool()>& cancelled) const;
+  // Drops the layers that are older than `age` and of no object `of_use`. Looks only when many
+  // were kept since it last did.
+  void DropUseless(const std::function<bool(const index::ContentId&)>& of_use,
+                   std::chrono::seconds age) const;
+  // So many.
+  static constexpr unsigned kKeptBetween = 64;
 
  private:
   std::filesystem::path File(const index::ContentId& id) const;
 
   const std::filesystem::path folder_;
+  mutable std::atomic<unsigned> kept_ = kKeptBetween;  // since DropUseless; the first one looks
 };
 
 }  // namespace btfc::torrent

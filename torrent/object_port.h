@@ -30,7 +30,7 @@ class ObjectPort {
     bool operator==(const Lack&) const = default;
   };
   virtual std::optional<Lack> Missing() { return std::nullopt; }
-  // Objects that have a partial file and that no version needs any more.
+  // Objects that have a partial file and that no current file has any more.
   virtual std::vector<index::ContentId> UnneededPartials() { return {}; }
   // Whether a current file still has this content. What was superseded on its way is given up.
   virtual bool Needed(const index::ContentId& /*id*/) { return true; }

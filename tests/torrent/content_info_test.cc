@@ -88,6 +88,30 @@ TEST(Layers, AreKeptAndDamageIsFoundOut) {
   EXPECT_EQ(layers.Of(wrong, dir.path() / "f", [] { return false; }).error(), Error::kCorrupt);
 }
 
+TEST(Layers, ThoseOfObjectsThatAreGoneAreDropped) {
+  TempDir dir;
+  const auto gone = Hashed(dir.path() / "f", RandomBytes(1'000'000, 5));
+  const auto here = Hashed(dir.path() / "f", RandomBytes(1'000'000, 6));
+  const Layers layers(dir.path() / "layers");
+  const auto look = [&](std::chrono::seconds age) {
+    layers.DropUseless([&](const index::ContentId& id) { return id == here.id; }, age);
+  };
+  for (unsigned i = 0; i < Layers::kKeptBetween; ++i) {
+    layers.Keep(gone.id, gone.pieces);
+    layers.Keep(here.id, here.pieces);
+  }
+  std::ofstream(dir.path() / "layers" / "half.new") << "x";
+  look(std::chrono::hours(1));
+  EXPECT_TRUE(layers.Find(gone.id)) << "its object may still be on its way";
+  look(std::chrono::seconds(-1));
+  EXPECT_TRUE(layers.Find(gone.id)) << "it looked though nothing new was kept";
+  for (unsigned i = 0; i < Layers::kKeptBetween; ++i) layers.Keep(here.id, here.pieces);
+  look(std::chrono::seconds(-1));
+  EXPECT_FALSE(layers.Find(gone.id));
+  EXPECT_TRUE(layers.Find(here.id));
+  EXPECT_FALSE(std::filesystem::exists(dir.path() / "layers" / "half.new"));
+}
+
 class PartialFileTest : public testing::Test {
  protected:
   std::vector<bool> Prepare(const std::optional<BaseObject>& base = std::nullopt) {
