@@ -4,8 +4,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <iterator>
 #include <map>
@@ -191,6 +193,56 @@ TEST(FaultsTest, AFullDiskIsSaidAndHarmsNothing) {
   EXPECT_EQ("kept", ReadFile(lab[0] / "kept"));
   EXPECT_EQ(0, lab[0].Stop());
   Shell("umount " + lab[0].cache().native());
+}
+
+// Who waits for a large file that is made ready to be written may be interrupted at any moment;
+// the file is nobody's hostage afterwards.
+TEST(FaultsTest, InterruptedCallsLeaveNothingBehind) {
+  BTFC_NEEDS_LAB();
+  Lab lab(2);
+  ASSERT_TRUE(lab.StartAll());
+  constexpr int kFiles = 4;
+  const unsigned rounds = std::getenv("BTFC_LONG") != nullptr ? 1000 : 60;
+  const auto path = [&](int i) { return (lab[0] / ("f" + std::to_string(i))).native(); };
+  for (int i = 0; i < kFiles; ++i) WriteFile(path(i), RandomBytes(1'500'000, i));
+  struct sigaction action {};
+  action.sa_handler = [](int) {};  // without SA_RESTART
+  struct sigaction former {};
+  ASSERT_EQ(0, sigaction(SIGUSR1, &action, &former));
+  std::mt19937 random(3);
+  unsigned interrupted = 0;
+  for (unsigned round = 0; round < rounds; ++round) {
+    std::atomic<bool> done = false;
+    std::thread writer([&] {
+      const auto file = path(static_cast<int>(round % kFiles));
+      long result = 0;
+      if (round % 3 == 0) {
+        result = truncate(file.c_str(), 1'400'000 + round);
+      } else {
+        result = open(file.c_str(), O_RDWR | O_CLOEXEC);
+        if (result >= 0) {
+          EXPECT_EQ(6, pwrite(static_cast<int>(result), "change", 6, round));
+          close(static_cast<int>(result));
+        }
+      }
+      if (result < 0) {
+        EXPECT_EQ(EINTR, errno);
+        ++interrupted;
+      }
+      done = true;
+    });
+    while (!done) {
+      pthread_kill(writer.native_handle(), SIGUSR1);
+      std::this_thread::sleep_for(  // at no particular moment
+          std::chrono::microseconds(std::uniform_int_distribution(50, 3000)(random)));
+    }
+    writer.join();
+  }
+  sigaction(SIGUSR1, &former, nullptr);
+  EXPECT_GT(interrupted, 0U) << "nothing waited";
+  EXPECT_TRUE(lab.EventuallyEqual(std::chrono::seconds(150)));  // files rest for up to a minute
+  for (int i = 0; i < kFiles; ++i) WriteFile(path(i), "free");
+  EXPECT_TRUE(lab.EventuallyEqual(std::chrono::seconds(150)));
 }
 
 // A version that cannot be told to others yet is named, with the reason, until it is.

@@ -117,9 +117,9 @@ std::string Strays(const std::filesystem::path& cache) {
 bool HoldsContents(const Resources& resources) {
   return std::any_of(resources.descriptors.begin(), resources.descriptors.end(),
                      [](const std::string& target) {
-                       return target.find("/objects/") != std::string::npos ||
-                              target.find("/partial/") != std::string::npos ||
-                              target.find("/work/") != std::string::npos;
+                       return target.find("/cache/objects/") != std::string::npos ||
+                              target.find("/cache/partial/") != std::string::npos ||
+                              target.find("/cache/work/") != std::string::npos;
                      });
 }
 

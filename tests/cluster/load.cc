@@ -48,10 +48,12 @@ Fits Patched(const Bytes& before, std::size_t offset, const Bytes& patch) {
   };
 }
 
+// Calls that wait, for a file that is copied for instance, may be interrupted: by a signal, or by a
+// freezer that stops the machine for a while.
 class OpenedFile {
  public:
   OpenedFile(const std::string& path, int flags)
-      : fd_(::open(path.c_str(), flags | O_CLOEXEC, 0644)) {}
+      : fd_(static_cast<int>(TEMP_FAILURE_RETRY(::open(path.c_str(), flags | O_CLOEXEC, 0644)))) {}
   OpenedFile(const OpenedFile&) = delete;
   OpenedFile& operator=(const OpenedFile&) = delete;
   ~OpenedFile() { Close(); }
@@ -234,9 +236,9 @@ bool Application::Truncate() {
   const auto before = files_[name];
   const auto after = before.substr(0, Random(static_cast<unsigned>(before.size()) + 1));
   Expect({{{name, Exactly(before)}}, {{name, Exactly(after)}}});
-  if (!Told(::truncate(Path(name).c_str(), static_cast<off_t>(after.size())), "truncate", name)) {
-    return false;
-  }
+  const auto path = Path(name);
+  const auto size = static_cast<off_t>(after.size());
+  if (!Told(TEMP_FAILURE_RETRY(::truncate(path.c_str(), size)), "truncate", name)) return false;
   files_[name] = after;
   Settled();
   return true;
