@@ -4,12 +4,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <utility>
 
 namespace btfc::torrent {
 namespace {
+
+constexpr std::size_t kSizeLeast = 4096;  // bytes, read at first
 
 class Descriptor {
  public:
@@ -83,9 +86,12 @@ Result<std::string> ReadSmallFile(const std::filesystem::path& file, std::size_t
   if (S_ISDIR(status.st_mode)) return Errno(EISDIR);
   if (!S_ISREG(status.st_mode)) return Errno(EINVAL);
   if (only_owner && (status.st_mode & 077U) != 0) return Errno(EACCES);
-  std::string bytes(size_max + 1, '\0');
+  // No more memory than the file has bytes, however many it may have; /proc says 0 of its files.
+  const auto expected = std::max(static_cast<std::size_t>(status.st_size), kSizeLeast);
+  std::string bytes(std::min(expected, size_max) + 1, '\0');
   std::size_t size = 0;
-  while (size < bytes.size()) {
+  while (size <= size_max) {
+    if (size == bytes.size()) bytes.resize(std::min(2 * size, size_max + 1));
     const ssize_t n = ::read(in.get(), bytes.data() + size, bytes.size() - size);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return Errno(errno);

@@ -15,6 +15,7 @@
 #include "torrent/dialer.h"
 #include "torrent/layers.h"
 #include "torrent/partial_file.h"
+#include "torrent/private_file.h"
 
 namespace btfc::torrent {
 namespace {
@@ -67,6 +68,26 @@ TEST(ContentInfo, LayerIsHeldAgainstTheRoot) {
   const auto small = Hashed(dir.path() / "s", RandomBytes(100'000, 4));
   EXPECT_TRUE(IsLayerOf(small.id, {}));
   EXPECT_EQ(HashPiece(RandomBytes(100'000, 4), 100'000), small.id.root);
+}
+
+TEST(SmallFiles, AreReadWholeUpToTheLimit) {
+  TempDir dir;
+  const auto file = dir.path() / "f";
+  constexpr std::size_t kMax = 100'000;
+  for (const std::size_t size : {0, 1, 4096, 4097, 65'000, 100'000, 100'001}) {
+    std::ofstream(file, std::ios::binary | std::ios::trunc) << RandomBytes(size, 1);
+    const auto read = ReadSmallFile(file, kMax, /*only_owner=*/false);
+    if (size <= kMax) {
+      ASSERT_TRUE(read) << size;
+      EXPECT_EQ(read.value(), RandomBytes(size, 1)) << size;
+    } else {
+      EXPECT_EQ(read.error(), Errno(EFBIG));
+    }
+  }
+  // It says that it has no bytes.
+  const auto own = ReadSmallFile("/proc/self/smaps", std::size_t{16} << 20U, /*only_owner=*/false);
+  ASSERT_TRUE(own);
+  EXPECT_GT(own.value().size(), 10'000U);
 }
 
 TEST(Layers, AreKeptAndDamageIsFoundOut) {
