@@ -77,7 +77,8 @@ void UserMount::Replace(const std::string& file, const std::string& bytes) const
 std::function<void()> UserMount::Enter() const {
   return [name = "/proc/" + std::to_string(keeper_) + "/ns/mnt"] {
     const int fd = ::open(name.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || ::setns(fd, CLONE_NEWNS) != 0) {
+    // A sanitizer's own thread would share the working folder, and the kernel refuse.
+    if (fd < 0 || ::unshare(CLONE_FS) != 0 || ::setns(fd, CLONE_NEWNS) != 0) {
       throw std::system_error(errno, std::generic_category(), "entering the namespace");
     }
     ::close(fd);
