@@ -1,6 +1,6 @@
 // A daemon that is killed at each of its fault points and at random moments, while applications
 // work in its mount and another host sends it files. The log of what the applications were told
-// decides what must be there.
+// decides what must be there. BTFC_LONG: a thousand kills; BTFC_KILLS: another number.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sqlite3.h>
@@ -30,6 +30,13 @@ constexpr int kKilled = 128 + SIGKILL;
 constexpr auto kPointPatience = std::chrono::seconds(15);
 
 bool Long() { return std::getenv("BTFC_LONG") != nullptr; }
+
+unsigned Kills() {
+  if (const char* number = std::getenv("BTFC_KILLS")) {
+    return static_cast<unsigned>(std::strtoul(number, nullptr, 10));
+  }
+  return Long() ? 1000 : 50;
+}
 
 struct Kill {
   std::string point;  // empty: at a moment
@@ -177,12 +184,12 @@ TEST_F(KillsTest, NothingThatWasToldIsLost) {
   BTFC_NEEDS_LAB();
   ASSERT_NO_FATAL_FAILURE(SetUpHosts());
   Victim().Kill();
-  const unsigned kills = Long() ? 1000 : 50;
   std::mt19937 random(7);
   std::vector<std::string> points;
   for (const auto point : fault::kPoints) {
     if (!OfImport(point)) points.emplace_back(point);
   }
+  const unsigned kills = Kills();
   for (unsigned i = 0; i < kills; ++i) {
     Kill kill;
     kill.moment = milliseconds(std::uniform_int_distribution(1, 200)(random));

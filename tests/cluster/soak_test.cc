@@ -27,7 +27,8 @@ constexpr std::size_t kHosts = 4;
 constexpr milliseconds kBetweenOperations{40};
 constexpr int kSamples = 120;
 constexpr seconds kShort{15};
-constexpr auto kSettling = seconds(120);  // idle torrents are closed, idle threads end
+constexpr double kRemovedMiB = 1.0 / 1024;  // for each operation
+constexpr auto kSettling = seconds(120);    // idle torrents are closed, idle threads end
 
 // Earlier versions reach their room long before the end.
 constexpr auto kOptions = "versions=1h:30M";
@@ -165,7 +166,10 @@ class SoakTest : public testing::Test {
     for (const auto& application : applications_) {
       ASSERT_TRUE(application->Check()) << application->complaint();
     }
+    const auto begin = std::chrono::steady_clock::now();
     ASSERT_TRUE(lab_->EventuallyEqual(seconds(300)));
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+    std::cout << fmt::format("equal after {:.1f} s\n", taken.count());
     for (const auto& application : applications_) {
       for (std::size_t i = 0; i < kHosts; ++i) {
         EXPECT_TRUE(application->CheckOn((*lab_)[i].mount())) << application->complaint();
@@ -223,7 +227,8 @@ TEST_F(SoakTest, WhatDaemonsHoldStaysFlat) {
       courses_[host].ExpectFlat("resident", &Sample::resident, 0.10, 4);
       courses_[host].ExpectFlat("descriptors", &Sample::descriptors, 0, 6);
       courses_[host].ExpectFlat("threads", &Sample::threads, 0, 2);
-      courses_[host].ExpectFlat("index", &Sample::index, 0.10, 4);
+      // What was removed leaves rows, and contents of small files (docs/LIMITATIONS.md).
+      courses_[host].ExpectFlat("index", &Sample::index, 0.10, 4 + done * kRemovedMiB);
       courses_[host].ExpectFlat("log", &Sample::log, 0.10, 4);
       courses_[host].ExpectFlat("store", &Sample::store, 0.20, 8);
     }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -56,12 +57,16 @@ BTFC_WRAP(renameat2, (int a, const char* from, int b, const char* to, unsigned f
           (a, from, b, to, flags))
 BTFC_WRAP(link, (const char* from, const char* to), (from, to))
 BTFC_WRAP(unlink, (const char* path), (path))
-BTFC_WRAP(fsync, (int fd), (fd))
-BTFC_WRAP(fdatasync, (int fd), (fd))
 BTFC_WRAP(ftruncate, (int fd, off_t size), (fd, size))
 BTFC_WRAP(chmod, (const char* path, mode_t mode), (path, mode))
 BTFC_WRAP(fchmod, (int fd, mode_t mode), (fd, mode))
+BTFC_WRAP(fallocate, (int fd, int mode, off_t offset, off_t size), (fd, mode, offset, size))
 BTFC_WRAP(futimens, (int fd, const timespec times[2]), (fd, times))
+
+int __real_posix_fallocate(int fd, off_t offset, off_t size);
+int __wrap_posix_fallocate(int fd, off_t offset, off_t size) {  // answers the error itself
+  return Fails() ? errno : __real_posix_fallocate(fd, offset, size);
+}
 
 ssize_t __real_pwrite(int fd, const void* bytes, size_t size, off_t offset);
 ssize_t __wrap_pwrite(int fd, const void* bytes, size_t size, off_t offset) {
@@ -83,6 +88,10 @@ int __wrap_open(const char* path, int flags, ...) {
   va_end(rest);
   return Fails() ? -1 : __real_open(path, flags, mode);
 }
+
+// SQLite's, too: its library finds these before the C library's.
+int fsync(int fd) { return Fails() ? -1 : static_cast<int>(::syscall(SYS_fsync, fd)); }
+int fdatasync(int fd) { return Fails() ? -1 : static_cast<int>(::syscall(SYS_fdatasync, fd)); }
 
 }  // extern "C"
 // NOLINTEND(bugprone-reserved-identifier)

@@ -1,6 +1,6 @@
 // Makes one system call of the filesystem or the index fail. The calls of fs/ and index/ come here
-// by the linker's --wrap, those of SQLite by its table of system calls; the code under test knows
-// nothing of it.
+// by the linker's --wrap, those of SQLite by its table of system calls, and every fsync by this
+// program's own; the code under test knows nothing of it.
 #pragma once
 
 namespace btfc::fs {
