@@ -348,6 +348,11 @@ void Fetcher::Restart(Item& item) {
     source.loaded = false;
     SendLoad(item, peer, false);
   }
+  // Those that fetch it as well may be the only sources left, each with the pieces that all have.
+  // Who had the rest, and took it back for a while, tells nobody but who asks again.
+  auto others = exchange_.members.Peers();
+  std::erase_if(others, [&](const PeerPtr& peer) { return item.sources.contains(peer); });
+  Ask({item.id}, others);
   SetStage(item, Stage::kPreparing);
   exchange_.torrents.Unload(item.id, [this, id = item.id] {
     if (Item* const again = Find(id)) Prepared(id, again->have);

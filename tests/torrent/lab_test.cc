@@ -125,5 +125,37 @@ TEST_F(LabTest, ReadOfWhatIsStillArriving) {
   EXPECT_LT(millis[millis.size() / 2], 2000.0);
 }
 
+// The holder takes the object back for a while (somebody writes to the file, and changes nothing).
+// Meanwhile the others are each other's sources, and have the same pieces.
+TEST_F(LabTest, AHolderThatHadNothingToGiveForAWhileIsAskedAgain) {
+  const Lab lab(4, 80);
+  BTFC_NEEDS(lab.ok(), "needs root and network namespaces");
+  MakeHosts(lab, 4);
+  for (int i = 0; i < 4; ++i) StartHost(lab, i);
+  for (const auto& host : hosts_) ASSERT_TRUE(host->WaitForPeers(3));
+  const std::string bytes = RandomBytes(24 << 20U, 4);
+  const auto id = hosts_[0]->objects->Put(bytes);
+  for (const int i : {1, 2, 3}) hosts_[static_cast<std::size_t>(i)]->swarm->Want(id);
+  for (const int i : {1, 2, 3}) {
+    ASSERT_TRUE(hosts_[static_cast<std::size_t>(i)]->WaitUntil([](const SwarmStatus& status) {
+      return status.fetching.size() == 1 && status.fetching[0].done_bytes > 1024 * 1024;
+    }));
+  }
+  std::promise<void> withdrawn;
+  hosts_[0]->objects->Remove(id);
+  hosts_[0]->swarm->Withdraw(id, [&withdrawn] { withdrawn.set_value(); });
+  withdrawn.get_future().get();
+  for (const int i : {1, 2, 3}) {
+    ASSERT_TRUE(hosts_[static_cast<std::size_t>(i)]->WaitUntil([](const SwarmStatus& status) {
+      return status.fetching.size() == 1 && status.fetching[0].sources == 2;
+    })) << "it came before it was taken back";
+  }
+  hosts_[0]->objects->Put(bytes);
+  hosts_[0]->swarm->Available(id);
+  for (const int i : {1, 2, 3}) {
+    EXPECT_TRUE(hosts_[static_cast<std::size_t>(i)]->objects->WaitFor(id)) << "host " << i;
+  }
+}
+
 }  // namespace
 }  // namespace btfc::torrent
