@@ -1,6 +1,7 @@
 #include "fs/alarm.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 
@@ -76,6 +77,7 @@ Result<void> Alarm::OnceClosed(int fd, std::function<void()> callback) {
 }
 
 void Alarm::Run() {
+  ::pthread_setname_np(::pthread_self(), "files-alarm");
   for (;;) {
     int timeout_ms = -1;
     timespec timeout{};

@@ -16,6 +16,9 @@ namespace btfc::fs {
 // How long the kernel may answer from its caches. What changes elsewhere is invalidated.
 inline constexpr double kCacheTimeout_s = 24 * 3600;
 
+// The extended attribute of file capabilities.
+inline constexpr char kCapabilityXattr[] = "security.capability";
+
 mode_t TypeBits(index::Kind kind);  // S_IFREG ...
 // EINVAL for what cannot be made: unknown file types.
 Result<index::Kind> KindOf(mode_t mode);

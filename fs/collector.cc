@@ -1,6 +1,7 @@
 #include "fs/collector.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -117,6 +118,7 @@ unsigned Collector::NamesOf(index::Ino ino, const struct stat& file) const {
 }
 
 void Collector::Run() {
+  ::pthread_setname_np(::pthread_self(), "files-collect");
   using Clock = std::chrono::steady_clock;
   auto next_collection = Clock::time_point::max();
   std::unique_lock lock(mutex_);

@@ -44,6 +44,7 @@ Files::Impl::Impl(index::Catalogue& catalogue, ObjectStore& store, ContentSource
       alarm_(std::move(alarm)),
       pending_(*alarm_),
       objects_(store),
+      spares_(store, *alarm_),
       workers_(options.commit_workers),
       collector_(catalogue, store, objects_, source, options.collect_interval, options.versions) {}
 
@@ -127,10 +128,10 @@ void Files::Impl::MaybeDrop(const State& state, Later& later) {
     return;
   }
   StopFetch(*state, later);
-  if (state->work_name) ReleaseWorkName(*state);
+  state->writable.reset();
+  if (state->work_name) ReleaseWorkName(*state, std::exchange(state->file, nullptr));
   Drop(state);
   state->file.reset();
-  state->writable.reset();
   state->object.reset();
 }
 
@@ -207,7 +208,7 @@ bool Files::Impl::ContentChanged(index::Ino ino) {
   }
   state->detached = true;
   state->pages_good = false;
-  if (state->work_name) ReleaseWorkName(*state);
+  if (state->work_name) ReleaseWorkName(*state, nullptr);
   StopFetch(*state, later);
   auto parked = std::exchange(state->parked, {});
   Drop(state);
@@ -289,6 +290,7 @@ void Files::Impl::Stop() {
   collector_.Stop(true);
   alarm_->Stop();
   workers_.Stop();
+  spares_.Stop();
 }
 
 // --- the class that others see

@@ -1,5 +1,6 @@
 // From the last writer's release to the version in the catalogue.
 #include <fcntl.h>
+#include <sched.h>
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 
 #include "fs/clone.h"
 #include "fs/files_impl.h"
+#include "index/cpu.h"
 #include "index/fault_point.h"
 #include "index/merkle.h"
 
@@ -66,7 +68,16 @@ void Files::Impl::TryLease(const State& state, Later& later) {
   if (state->base.passthrough && !Quiet(state->file->get())) return LeaseRefused(state);
   const auto st = StatOf(state->file->get());
   if (!st) return CommitFailed(state, st.error(), later);
-  if (Rests(state, st.value())) return;
+  CommitPace::Decision pace;
+  if (static_cast<std::uint64_t>(st.value().st_size) > index::kInlineMax) {
+    if (Rests(state, st.value())) return;
+  } else if (!stopping_) {
+    pace = pace_.Next(state->ino, CommitPace::Clock::now());
+    if (pace.when == CommitPace::When::kLater) {
+      state->lease_alarm = alarm_->After(pace.rest, RetryLater(state, false));
+      return;
+    }
+  }
   if (state->lease_tries > 0) {
     later.Add([backing = backing_.load(), ino = state->ino] {
       if (backing != nullptr) backing->TimesMoved(ino);
@@ -76,10 +87,11 @@ void Files::Impl::TryLease(const State& state, Later& later) {
   const auto epoch = ++state->hash_epoch;
   const auto size = static_cast<std::uint64_t>(st.value().st_size);
   if (size <= index::kInlineMax || Unchanged(*state, st.value())) {
-    state->busy = true;
-    state->frozen_ctime_ns = state->Ctime_ns(st.value());
-    // On this thread: a small file is elsewhere before another thread woke up.
-    later.Add([this, state] { CommitSmall(state); });
+    later.Add([this, state, epoch, beside = pace.when == CommitPace::When::kBeside] {
+      if (beside) return CommitBeside(state, epoch);
+      // On this thread: a small file is elsewhere before another thread woke up.
+      CommitQuiet(state, epoch);
+    });
     return;
   }
   const auto length = size <= kShortHash ? Workers::Length::kShort : Workers::Length::kLong;
@@ -90,8 +102,7 @@ void Files::Impl::TryLease(const State& state, Later& later) {
 
 // Of a file that changes all the time. Whoever wants to write meanwhile goes on with the same file.
 bool Files::Impl::Rests(const State& state, const struct stat& now) {
-  if (static_cast<std::uint64_t>(now.st_size) <= index::kInlineMax || stopping_) return false;
-  if (Unchanged(*state, now)) return false;
+  if (stopping_ || Unchanged(*state, now)) return false;
   const auto left = rests_.Left(state->ino, CommitRests::Clock::now());
   if (left <= CommitRests::Clock::duration::zero()) return false;
   state->lease_alarm = alarm_->After(left, RetryLater(state, false));
@@ -148,12 +159,50 @@ bool Files::Impl::Differs(const FileState& state, const index::ContentId& id) co
 
 // --- hashing (no lock)
 
-// `busy` is set. Of a file of any size that is unchanged, or of a small one.
+// One thread for as many as there are: they take turns at the catalogue anyway.
+void Files::Impl::CommitBeside(const State& state, std::uint64_t epoch) {
+  {
+    const std::lock_guard lock(beside_mutex_);
+    beside_.emplace_back(state, epoch);
+    if (beside_.size() > 1) return;  // somebody is at it
+  }
+  workers_.Post(Workers::Length::kShort, [this, cpu = ::sched_getcpu()] {
+    index::LeaveCpu(cpu);
+    for (;;) {
+      std::pair<State, std::uint64_t> next;
+      {
+        const std::lock_guard lock(beside_mutex_);
+        next = beside_.front();
+      }
+      CommitQuiet(next.first, next.second);
+      const std::lock_guard lock(beside_mutex_);
+      beside_.pop_front();
+      if (beside_.empty()) return;
+    }
+  });
+}
+
+// Of a file of any size that is unchanged, or of a small one, unless somebody wants to write to it
+// again already.
+void Files::Impl::CommitQuiet(const State& state, std::uint64_t epoch) {
+  {
+    Later later;
+    const std::lock_guard lock(state->mutex);
+    if (abandon_ || state->hash_epoch != epoch || state->phase != Phase::kHashing) return;
+    const auto st = StatOf(state->file->get());
+    if (!st) return CommitFailed(state, st.error(), later);
+    state->busy = true;
+    state->frozen_ctime_ns = state->Ctime_ns(st.value());
+  }
+  CommitSmall(state);
+}
+
+// `busy` is set.
 void Files::Impl::CommitSmall(const State& state) {
   if (abandon_) return;
-  const auto file = state->file;
   index::NewVersion version;
   const auto read = [&]() -> Result<bool> {
+    const auto& file = state->file;
     BOOST_OUTCOME_TRYA(before, StatOf(file->get()));
     version.mtime_ns = ToNs(before.st_mtim);
     version.ctime_ns = state->Ctime_ns(before);
@@ -321,8 +370,7 @@ void Files::Impl::Committed(const State& state, const index::NewVersion& version
       state->object = std::move(own);
     }
     own.reset();  // or an open that waited would take it for another's
-    state->file.reset();
-    ReleaseWorkName(*state);
+    ReleaseWorkName(*state, std::exchange(state->file, nullptr));
   }
   fault::Pass("commit.done");
   // Else the handles' file is no object, and stays until they go.
@@ -340,8 +388,7 @@ void Files::Impl::KeepBytes(FileState& state, const index::NewVersion& version) 
   }
   state.bytes = std::make_shared<const std::string>(std::move(bytes));
   state.phase = Phase::kInline;
-  state.file.reset();
-  ReleaseWorkName(state);
+  ReleaseWorkName(state, std::exchange(state.file, nullptr));
 }
 
 // Nothing is lost: the working file stays, and is tried again.
@@ -365,7 +412,7 @@ void Files::Impl::CommitFailed(const State& state, std::error_code why, Later& l
   RunParked(state, later);
 }
 
-void Files::Impl::ReleaseWorkName(FileState& state) {
+void Files::Impl::ReleaseWorkName(FileState& state, std::shared_ptr<const Fd> last) {
   if (!state.work_name) return;
   state.work_name = false;
   // Bytes in the index that nobody wanted on the disk: the database is as safe as a file is.
@@ -375,7 +422,9 @@ void Files::Impl::ReleaseWorkName(FileState& state) {
   // And a copy that stayed one stands for nothing: its version has been safe before.
   const bool at_once = dropped || (!state.orphan && !state.base.taken &&
                                    (state.base.unchanged || (in_index && !state.base.synced)));
-  if (at_once) {
+  if (at_once && last) {
+    spares_.Give(store_.WorkPath(state.ino), std::move(last));
+  } else if (at_once) {
     ::unlink(store_.WorkPath(state.ino).c_str());
   } else {
     collector_.LetGo(state.ino, state.base.synced);

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -24,11 +25,13 @@
 
 #include "fs/alarm.h"
 #include "fs/collector.h"
+#include "fs/commit_pace.h"
 #include "fs/commit_rests.h"
 #include "fs/file_state.h"
 #include "fs/files.h"
 #include "fs/object_table.h"
 #include "fs/pending_calls.h"
+#include "fs/spare_files.h"
 #include "fs/workers.h"
 
 namespace btfc::fs {
@@ -128,15 +131,14 @@ class Files::Impl {
   KernelMode ChooseMode(FileState& state);
   Result<void> Load(const State& state, Later& later);
   Result<void> LoadObject(const State& state, const index::Content& content, Later& later);
-  Result<bool> LoadInline(FileState& state, const index::Content& content);
   Ticket OpenInternally(index::Ino ino, int flags, std::function<void(Result<State>)> ready);
   void CloseInternally(const State& state);
 
   // --- working files (files_work.cc)
   Result<Step> BeginWriting(const State& state, bool truncate, Later& later);
   Result<void> NewWorkFile(const State& state, bool truncate, Later& later);
-  Result<Fd> MakeWorkFile(index::Ino ino, std::string_view bytes,
-                          std::optional<std::int64_t> mtime_ns);
+  Result<std::shared_ptr<const Fd>> MakeWorkFile(index::Ino ino, std::string_view bytes,
+                                                 std::optional<std::int64_t> mtime_ns);
   Result<Step> ResumeWriting(FileState& state, bool truncate);
   Result<Step> ReuseWorkFile(FileState& state, bool truncate);
   Result<void> TruncateWorkFile(FileState& state);
@@ -175,6 +177,8 @@ class Files::Impl {
   std::function<void()> RetryLater(const State& state, bool by_watch);
   bool Unchanged(const FileState& state, const struct stat& now) const;
   bool Differs(const FileState& state, const index::ContentId& id) const;
+  void CommitBeside(const State& state, std::uint64_t epoch);
+  void CommitQuiet(const State& state, std::uint64_t epoch);
   void CommitSmall(const State& state);
   void HashAndCommit(const State& state, std::uint64_t epoch);
   void Publish(const State& state, index::NewVersion version, bool changed);
@@ -186,8 +190,9 @@ class Files::Impl {
                  std::unique_ptr<ObjectUse> own, bool changed, Later& later);
   void KeepBytes(FileState& state, const index::NewVersion& version);
   void CommitFailed(const State& state, std::error_code why, Later& later);
-  // The working name goes, now or when what it stands for has reached the disk.
-  void ReleaseWorkName(FileState& state);
+  // The working name goes, now or when what it stands for has reached the disk. `last`: the file,
+  // if nobody needs it any more.
+  void ReleaseWorkName(FileState& state, std::shared_ptr<const Fd> last);
 
   // --- recovery (files_recover.cc)
   struct Leftovers;
@@ -217,9 +222,15 @@ class Files::Impl {
   std::atomic<bool> abandon_{false};   // jobs end without doing their work
   PendingCalls pending_;
   ObjectTable objects_;
+  SpareFiles spares_;
   Workers workers_;
   Collector collector_;
   CommitRests rests_;
+  CommitPace pace_;
+
+  std::mutex beside_mutex_;  // guards what follows
+  // Small files that wait for their commit. The first is at it.
+  std::deque<std::pair<State, std::uint64_t>> beside_;
 
   mutable std::mutex tables_mutex_;  // guards what follows; taken after any FileState's
   std::unordered_map<index::Ino, State> states_;

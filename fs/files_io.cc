@@ -6,6 +6,16 @@
 #include "fs/files_impl.h"
 
 namespace btfc::fs {
+namespace {
+
+// Of a file that was renamed, fsync(2) leaves the name behind on a filesystem without a journal.
+Result<void> SyncFolder(const std::filesystem::path& folder) {
+  BOOST_OUTCOME_TRYA(fd, OpenFile(folder, O_RDONLY | O_DIRECTORY));
+  if (::fsync(fd.get()) != 0) return LastError();
+  return Ok();
+}
+
+}  // namespace
 
 Result<Opened> Files::Impl::Create(index::Ino ino, int flags) {
   if (options_.read_only) return Errno(EROFS);
@@ -54,6 +64,7 @@ Result<void> Files::Impl::Fsync(Handle handle, bool data_only) {
   if (!open) return Errno(EBADF);
   std::shared_ptr<const Fd> fd;
   bool note = false;
+  bool name = false;
   std::uint64_t round = 0;
   {
     const std::lock_guard lock(open->state->mutex);
@@ -62,9 +73,13 @@ Result<void> Files::Impl::Fsync(Handle handle, bool data_only) {
     note = open->writer && !open->state->base.note_durable && !open->state->orphan;
     round = open->state->write_round;
     // The name that the working file was given is metadata: fdatasync may leave it behind.
-    if (!open->state->base.name_durable) data_only = false;
+    name = !open->state->base.name_durable;
+    if (name) data_only = false;
   }
   if (fd && (data_only ? ::fdatasync(fd->get()) : ::fsync(fd->get())) != 0) return LastError();
+  if (fd && name && open->writer) {
+    BOOST_OUTCOME_TRYV(SyncFolder(store_.work_folder()));
+  }
   if (!open->writer || note) {
     BOOST_OUTCOME_TRYV(catalogue_.Sync());
   }

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "fs/files_impl.h"
-#include "index/merkle.h"
 
 namespace btfc::fs {
 
@@ -213,44 +212,23 @@ void Files::Impl::FailParkedWrites(const State& state, std::error_code why, Late
 
 // What the catalogue has, for an inode with no handle or with one that waits for its object.
 Result<void> Files::Impl::Load(const State& state, Later& later) {
-  // A delta may come between the question for the content and the one for its bytes; not always.
-  for (int tries = 0; tries < 8; ++tries) {
-    BOOST_OUTCOME_TRYA(node, catalogue_.Get(state->ino));
-    if (node.kind == index::Kind::kFolder) return Errno(EISDIR);
-    if (node.kind != index::Kind::kFile) return Errno(EINVAL);
-    const auto& content = node.content;
-    if (state->handles > 0 && content.id != state->content) return Ok();  // they keep the old one
-    if (content.id != state->content) StopFetch(*state, later);
-    if (node.nlink == 0) state->orphan = true;
-    state->mtime_ns = node.mtime_ns;
-    state->versionless = content.state == index::Content::State::kNone;
-    bool loaded = true;
-    if (content.state == index::Content::State::kObject) {
-      BOOST_OUTCOME_TRYV(LoadObject(state, content, later));
-    } else {
-      BOOST_OUTCOME_TRYA(right, LoadInline(*state, content));
-      loaded = right;
-    }
-    if (state->handles == 0) state->pages_good = PagesKept(state->ino, state->content);
-    if (loaded) return Ok();
+  BOOST_OUTCOME_TRYA(now, catalogue_.GetFile(state->ino));
+  const auto& content = now.node.content;
+  if (state->handles > 0 && content.id != state->content) return Ok();  // they keep the old one
+  if (content.id != state->content) StopFetch(*state, later);
+  if (now.node.nlink == 0) state->orphan = true;
+  state->mtime_ns = now.node.mtime_ns;
+  state->versionless = content.state == index::Content::State::kNone;
+  if (content.state == index::Content::State::kObject) {
+    BOOST_OUTCOME_TRYV(LoadObject(state, content, later));
+  } else {
+    state->bytes = std::make_shared<const std::string>(std::move(now.bytes));
+    state->content = content.id;
+    state->object.reset();
+    state->phase = Phase::kInline;
   }
-  return Error::kCorrupt;
-}
-
-// False if the bytes are of another version than `content`.
-Result<bool> Files::Impl::LoadInline(FileState& state, const index::Content& content) {
-  std::string bytes;
-  if (content.state == index::Content::State::kInline && content.id.size > 0) {
-    auto got = catalogue_.InlineBytes(state.ino);
-    if (!got) return got.error();
-    bytes = std::move(got.value());
-  }
-  if (bytes.size() != content.id.size || index::ContentIdOf(bytes) != content.id) return false;
-  state.bytes = std::make_shared<const std::string>(std::move(bytes));
-  state.content = content.id;
-  state.object.reset();
-  state.phase = Phase::kInline;
-  return true;
+  if (state->handles == 0) state->pages_good = PagesKept(state->ino, state->content);
+  return Ok();
 }
 
 Result<void> Files::Impl::LoadObject(const State& state, const index::Content& content,

@@ -26,8 +26,10 @@ std::int64_t NowNs() {
   return ToNs(now);
 }
 
-Result<void> SetMtime(int fd, std::int64_t mtime_ns) {
-  const timespec times[2] = {timespec{0, UTIME_OMIT}, TimespecOf(mtime_ns)};
+// Without a time: now.
+Result<void> SetMtime(int fd, std::optional<std::int64_t> mtime_ns) {
+  const timespec times[2] = {timespec{0, UTIME_OMIT},
+                             mtime_ns ? TimespecOf(*mtime_ns) : timespec{0, UTIME_NOW}};
   if (::futimens(fd, times) != 0) return LastError();
   return Ok();
 }
@@ -95,17 +97,11 @@ Result<void> Files::Impl::NewWorkFile(const State& state, bool truncate, Later& 
   fault::Pass("write.noted");
   auto made = MakeWorkFile(state->ino, bytes, mtime_ns);
   fault::Pass("write.begun");
-  auto reader = made ? OpenFile(store_.WorkPath(state->ino), O_RDONLY) : Result<Fd>(made.error());
-  if (!reader) {
-    if (made) ::unlink(store_.WorkPath(state->ino).c_str());
+  if (!made) {
     if (!state->orphan && base) catalogue_.AbandonWrite(state->ino).has_value();
-    return reader.error();
+    return made.error();
   }
-  state->file = std::make_shared<const Fd>(std::move(reader.value()));
-  // Held open for writing by the daemon, a file never gets a lease: only where it is written to.
-  if (backing_.load() == nullptr) {
-    state->writable = std::make_shared<const Fd>(std::move(made.value()));
-  }
+  state->file = std::move(made.value());
   state->work_name = true;
   state->bytes.reset();
   state->object.reset();
@@ -118,24 +114,42 @@ Result<void> Files::Impl::NewWorkFile(const State& state, bool truncate, Later& 
   return Ok();
 }
 
-// What bears the name work/INO is always whole: it may be all that is left after a crash.
-Result<Fd> Files::Impl::MakeWorkFile(index::Ino ino, std::string_view bytes,
-                                     std::optional<std::int64_t> mtime_ns) {
+// Opened to be read: held open for writing by the daemon, a file never gets a lease. What bears the
+// name work/INO is always whole: it may be all that is left after a crash.
+Result<std::shared_ptr<const Fd>> Files::Impl::MakeWorkFile(index::Ino ino, std::string_view bytes,
+                                                            std::optional<std::int64_t> mtime_ns) {
   const auto path = store_.WorkPath(ino);
-  if (bytes.empty() && !mtime_ns) {
-    auto made = OpenFile(path, O_CREAT | O_EXCL | O_RDWR, 0600);
-    if (made || made.error() != Errno(EEXIST)) return made;
+  auto spare = spares_.Take();
+  if (!spare) {
+    spare.emplace();
+    const bool empty = bytes.empty() && !mtime_ns;
+    if (empty && OpenFile(path, O_CREAT | O_EXCL | O_RDWR, 0600)) {
+      auto file = OpenFile(path, O_RDONLY);
+      if (file) return std::make_shared<const Fd>(std::move(file.value()));
+      ::unlink(path.c_str());
+      return file.error();
+    }
+    spare->path = store_.NewWorkPath(ino);
+    BOOST_OUTCOME_TRYV(MakeNew(spare->path));
   }
-  const auto temporary = store_.NewWorkPath(ino);
-  BOOST_OUTCOME_TRYA(fd, MakeNew(temporary));
-  auto written = WriteAll(fd.get(), 0, bytes);
-  if (written && mtime_ns) written = SetMtime(fd.get(), *mtime_ns);
-  if (written) written = Rename(temporary, path);
-  if (!written) {
-    ::unlink(temporary.c_str());
-    return written.error();
+  const auto fill = [&]() -> Result<void> {
+    if (!spare->file) {
+      BOOST_OUTCOME_TRYA(fd, OpenFile(spare->path, O_RDONLY));
+      spare->file = std::make_shared<const Fd>(std::move(fd));
+    }
+    if (!bytes.empty()) {
+      BOOST_OUTCOME_TRYA(writer, OpenFile(spare->path, O_WRONLY));
+      BOOST_OUTCOME_TRYV(WriteAll(writer.get(), 0, bytes));
+    }
+    BOOST_OUTCOME_TRYV(SetMtime(spare->file->get(), mtime_ns));
+    if (::rename(spare->path.c_str(), path.c_str()) != 0) return LastError();
+    return Ok();
+  };
+  if (const auto filled = fill(); !filled) {
+    ::unlink(spare->path.c_str());
+    return filled.error();
   }
-  return std::move(fd);
+  return std::move(spare->file);
 }
 
 // A committed working file that handles still pass through to is written to again.

@@ -114,7 +114,8 @@ class Filesystem {
   void ReplyEntry(Request request, const Seen& seen);
   void ReplyAttributes(Request request, NodeId node, index::Ino ino);
   void ReplyOpen(Request request, NodeId node, int flags, const Opened& opened);
-  void ReplyCreate(Request request, const Seen& seen, int flags, const Opened& opened);
+  void ReplyCreate(Request request, const Seen& seen, int flags, const Opened& opened,
+                   std::uint64_t epoch);
 
   void OpenNow(Request request, NodeId node, index::Ino ino, int flags);
   void ListInto(Request request, NodeId node, std::size_t size, off_t offset, bool plus);

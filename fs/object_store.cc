@@ -116,6 +116,10 @@ std::filesystem::path ObjectStore::ImportPath(std::uint64_t number) const {
   return work_ / ("import-" + std::to_string(number) + ".new");
 }
 
+std::filesystem::path ObjectStore::SpareWorkPath(std::uint64_t number) const {
+  return work_ / ("spare-" + std::to_string(number) + ".new");
+}
+
 std::filesystem::path ObjectStore::NewWorkPath(index::Ino ino) const {
   return work_ / (std::to_string(ino) + ".new");
 }

@@ -27,6 +27,8 @@ class ObjectStore {
   std::filesystem::path WorkPath(index::Ino ino) const;
   // A name beside WorkPath for a file in the making. What bears it is worthless after a crash.
   std::filesystem::path NewWorkPath(index::Ino ino) const;
+  // Of an empty file that waits to become a working file.
+  std::filesystem::path SpareWorkPath(std::uint64_t number) const;
   // Where a working file waits for the disk when a newer one needs its name: work/INO-NUMBER.
   std::filesystem::path AsideWorkPath(index::Ino ino, std::uint64_t number) const;
   const std::filesystem::path& work_folder() const { return work_; }

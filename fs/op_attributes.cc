@@ -15,8 +15,6 @@ namespace {
 // Of fuse_setattr_in::valid. libfuse masks it away.
 constexpr std::uint32_t kKillSetId = 1U << 11U;
 
-constexpr char kCapabilities[] = "security.capability";
-
 constexpr int kTimes =
     FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW;
 
@@ -172,8 +170,8 @@ Result<void> Filesystem::StripPrivileges(const Request& request, index::Ino ino)
 }
 
 Result<void> Filesystem::StripCapabilities(index::Ino ino) {
-  if (!catalogue_.GetXattr(ino, kCapabilities)) return Ok();
-  return catalogue_.RemoveXattr(ino, kCapabilities);
+  if (!catalogue_.GetXattr(ino, kCapabilityXattr)) return Ok();
+  return catalogue_.RemoveXattr(ino, kCapabilityXattr);
 }
 
 // Called for every write: asks the catalogue only after something changed.

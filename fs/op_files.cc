@@ -146,9 +146,12 @@ void Filesystem::ReplyOpen(Request request, NodeId node, int flags, const Opened
   files_.Release(opened.handle);
 }
 
-void Filesystem::ReplyCreate(Request request, const Seen& seen, int flags, const Opened& opened) {
+void Filesystem::ReplyCreate(Request request, const Seen& seen, int flags, const Opened& opened,
+                             std::uint64_t epoch) {
   const NodeId node = nodes_.Reference(seen.inode.ino);
   open_files_.Add(node, opened.handle);
+  // The kernel is about to ask, before the first write.
+  open_files_.Remember(node, OpenFiles::Without::kCapabilities, epoch);
   if (SendCreate(request, EntryOf(seen, node), flags, opened)) return;
   open_files_.Remove(node, opened.handle);
   files_.Release(opened.handle);
@@ -161,6 +164,7 @@ void Filesystem::Create(Request request, NodeId parent, const char* name, mode_t
   if (!folder) return;
   const auto node = Inherit(request, *folder, index::Kind::kFile, mode);
   if (!node) return request.Error(node.error());
+  const std::uint64_t epoch = privilege_epoch_;
   const auto made = catalogue_.Make(*folder, name, node.value());
   if (!made) {
     // It came from another host since the kernel looked. ESTALE makes the kernel look again, and
@@ -178,7 +182,7 @@ void Filesystem::Create(Request request, NodeId parent, const char* name, mode_t
   }
   fault::Pass("create.file");
   ReplyCreate(std::move(request), Complete(files_.Commits(), made.value()), info->flags,
-              opened.value());
+              opened.value(), epoch);
 }
 
 void Filesystem::Open(Request request, NodeId node, const fuse_file_info* info) {

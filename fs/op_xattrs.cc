@@ -129,6 +129,10 @@ void Filesystem::GetXattr(Request request, NodeId node, const char* name, std::s
   if (VersionTree::Owns(node)) return request.Error(ENODATA);
   const auto ino = InoOf(request, node);
   if (!ino) return;
+  if (std::string_view(name) == kCapabilityXattr &&
+      open_files_.Known(node, OpenFiles::Without::kCapabilities, privilege_epoch_)) {
+    return request.Error(ENODATA);
+  }
   const auto value = XattrValue(*ino, name);
   if (!value) return request.Error(value.error());
   ReplyXattr(std::move(request), value.value(), size);

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/fuse.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -52,6 +53,11 @@ constexpr std::chrono::microseconds kOthersRan{8};
 constexpr std::chrono::microseconds kSoon{40};
 constexpr int kMissesMax = 3;
 constexpr int kHitsMin = 2;
+
+pid_t AskerOf(const fuse_buf& request) {
+  if (request.mem == nullptr || request.size < sizeof(fuse_in_header)) return 0;
+  return static_cast<pid_t>(static_cast<const fuse_in_header*>(request.mem)->pid);
+}
 
 // Interrupts the poll() of a worker that is to end; does nothing else. There is no other way to
 // wake it: closing the descriptor does not, and the mount may be out of reach already.
@@ -144,6 +150,7 @@ void Session::Work(unsigned number) {
         stopping_ = true;
         break;
       }
+      follower_.Asked(AskerOf(*buffer.get()));
       turns_.Begin(&turn);
       fuse_session_process_buf(session_, buffer.get());
       mine = turns_.Done(&turn);

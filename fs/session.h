@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "fs/follower.h"
 #include "fs/init_shim.h"
 #include "fs/mount_point.h"
 #include "fs/turns.h"
@@ -81,6 +82,7 @@ class Session {
   std::atomic<bool> stopping_{false};
   Turns turns_;
   Expectation expectation_;  // of the worker that has the turn
+  Follower follower_;        // and this
 
   std::mutex mutex_;
   std::condition_variable changed_;

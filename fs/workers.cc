@@ -1,5 +1,7 @@
 #include "fs/workers.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -32,6 +34,7 @@ void Workers::Post(Length length, std::function<void()> job) {
 }
 
 void Workers::Run() {
+  ::pthread_setname_np(::pthread_self(), "files-work");
   std::unique_lock lock(mutex_);
   for (;;) {
     const bool may_take_long = long_jobs_running_ < long_jobs_max_ && !long_jobs_.empty();

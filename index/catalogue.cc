@@ -25,9 +25,14 @@ std::int64_t SystemNow() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
 }
 
+// Ids that are drawn one after the other lie side by side in the indexes, as those of UUID version 7
+// (RFC 9562) do: a group of operations touches few pages.
 std::array<std::uint8_t, 16> RandomId() {
+  constexpr std::size_t kTime = 6;  // bytes of milliseconds since 1970, the highest first
   std::array<std::uint8_t, 16> id;
-  std::size_t have = 0;
+  auto now_ms = static_cast<std::uint64_t>(SystemNow() / 1'000'000);
+  for (std::size_t i = kTime; i-- > 0; now_ms >>= 8U) id[i] = static_cast<std::uint8_t>(now_ms);
+  std::size_t have = kTime;
   while (have < id.size()) {
     const ssize_t n = getrandom(id.data() + have, id.size() - have, 0);
     if (n > 0) have += static_cast<std::size_t>(n);

@@ -106,6 +106,11 @@ struct Removed {
   std::uint32_t nlink = 0;  // links left; at 0 the inode lives on until Catalogue::Forget
 };
 
+struct FileNow {
+  Node node;
+  std::string bytes;  // of an inline content
+};
+
 struct Entry {
   std::string name;
   Node node;
@@ -247,6 +252,8 @@ class Catalogue : public Replica {
   Result<std::vector<NameAt>> LinksOf(Ino ino);
   Result<std::string> Target(Ino symlink);
   Result<std::string> InlineBytes(Ino file);
+  // What an open needs, of one state. EISDIR, EINVAL (no file).
+  Result<FileNow> GetFile(Ino file);
   Result<std::string> GetXattr(Ino ino, std::string_view name);
   Result<std::vector<std::string>> ListXattrs(Ino ino);
   // The ACLs of NewNode; empty if there are none.

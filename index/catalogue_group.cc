@@ -1,10 +1,13 @@
 // Groups of local operations: one transaction for many, and the journal that makes each of them
 // survive the process until then.
 #include <spdlog/spdlog.h>
+#include <pthread.h>
+#include <sched.h>
 #include <sys/random.h>
 #include <sys/statvfs.h>
 
 #include "index/catalogue_impl.h"
+#include "index/cpu.h"
 #include "index/fault_point.h"
 
 namespace btfc::index {
@@ -16,9 +19,12 @@ using std::chrono::milliseconds;
 constexpr unsigned kOperationsMax = 1000;  // in a group
 // What others are to hear of is committed at once, but not more often than this.
 constexpr milliseconds kRest{1};
-// After a group of many, more are likely to come: bigger groups cost less.
+// After a group of many, more are likely to come: bigger groups cost less, and while one is being
+// committed everybody waits.
 constexpr unsigned kMany = 24;
 constexpr milliseconds kRestAfterMany{8};
+constexpr int kRestFactor = 8;  // in times of what the last commit took
+constexpr milliseconds kRestMax{20};
 constexpr milliseconds kUnheardOf{20};  // what others do not hear of yet: a file without a content
 // With less room than this, an operation must learn from its own commit that the disk is full.
 constexpr std::uint64_t kRoom = std::uint64_t{64} << 20U;  // bytes
@@ -224,10 +230,12 @@ void Catalogue::Impl::AskForCommit(bool publishes) {
   const std::lock_guard lock(due_mutex_);
   if (due_ && *due_ <= due) return;
   due_ = due;
+  due_cpu_ = ::sched_getcpu();
   due_changed_.notify_one();
 }
 
 void Catalogue::Impl::CommitGroups() {
+  ::pthread_setname_np(::pthread_self(), "index-commit");
   std::unique_lock lock(due_mutex_);
   while (!stop_groups_) {
     if (!due_) {
@@ -240,16 +248,23 @@ void Catalogue::Impl::CommitGroups() {
       continue;
     }
     due_.reset();
+    const int asked_on = due_cpu_;
     lock.unlock();
+    LeaveCpu(asked_on);
     bool many = false;
+    Clock::time_point begin;
+    Clock::time_point end;
     {
       const std::lock_guard gate(write_gate_);
       many = group_ && group_operations_ >= kMany;
+      begin = Clock::now();
       (void)EndGroup();  // says itself what is wrong, and is tried again by the next one
+      end = Clock::now();
     }
     TellPublished();
     lock.lock();
-    rest_until_ = Clock::now() + (many ? kRestAfterMany : kRest);
+    const auto least = std::min<Clock::duration>(kRestFactor * (end - begin), kRestMax);
+    rest_until_ = end + std::max<Clock::duration>(least, many ? kRestAfterMany : kRest);
   }
 }
 

@@ -55,9 +55,11 @@ class Catalogue::Impl {
   template <class Op>
   auto WriteToFree(const std::string& record, const Op& op)
       -> decltype(op(std::declval<Session&>()));
-  // Runs op(Reader&), which answers a Result.
+  // Runs op(Reader&), which answers a Result. What goes through much of the database is kLong:
+  // nobody waits for it.
+  enum class Length { kShort, kMedium, kLong };
   template <class Op>
-  auto Read(Op&& op) -> decltype(op(std::declval<Reader&>()));
+  auto Read(Op&& op, Length length = Length::kShort) -> decltype(op(std::declval<Reader&>()));
 
   void BeginBatch();
   Result<void> EndBatch(bool commit);
@@ -152,6 +154,7 @@ class Catalogue::Impl {
   std::mutex due_mutex_;  // guards what follows
   std::condition_variable due_changed_;
   std::optional<std::chrono::steady_clock::time_point> due_;  // when the group is to be committed
+  int due_cpu_ = -1;                                          // of who asked for it
   bool stop_groups_ = false;
   std::chrono::steady_clock::time_point rest_until_;  // no commit before, so that groups grow
   std::thread committer_;
@@ -294,13 +297,16 @@ auto Catalogue::Impl::WriteToFree(const std::string& record, const Op& op)
 }
 
 template <class Op>
-auto Catalogue::Impl::Read(Op&& op) -> decltype(op(std::declval<Reader&>())) {
+auto Catalogue::Impl::Read(Op&& op, Length length) -> decltype(op(std::declval<Reader&>())) {
   try {
     if (InBatch() || InRepeat()) {
       Reader reader(*writer_);
       return op(reader);
     }
-    if (write_gate_.LockIfOpen()) {
+    // The writer's connection keeps its pages: others read them anew after each commit of its.
+    if (length == Length::kLong) (void)Settle();  // what cannot be committed, it does not see
+    const bool joins = length != Length::kLong && write_gate_.LockIfOpen();
+    if (joins || (length == Length::kShort && write_gate_.try_lock())) {
       const std::lock_guard gate(write_gate_, std::adopt_lock);
       Reader reader(*writer_);
       return op(reader);

@@ -161,12 +161,14 @@ Result<Node> Catalogue::Get(Ino ino) {
 }
 
 Result<std::vector<Entry>> Catalogue::List(Ino folder, std::uint64_t cookie, std::size_t limit) {
-  return impl_->Read([&](Reader& reader) { return reader.List(folder, cookie, limit); });
+  return impl_->Read([&](Reader& reader) { return reader.List(folder, cookie, limit); },
+                     Impl::Length::kMedium);
 }
 
 Result<std::vector<EntryName>> Catalogue::ListNames(Ino folder, std::uint64_t cookie,
                                                     std::size_t limit) {
-  return impl_->Read([&](Reader& reader) { return reader.ListNames(folder, cookie, limit); });
+  return impl_->Read([&](Reader& reader) { return reader.ListNames(folder, cookie, limit); },
+                     Impl::Length::kMedium);
 }
 
 Result<Ino> Catalogue::Parent(Ino folder) {
@@ -197,11 +199,11 @@ Result<std::string> Catalogue::Target(Ino symlink) {
   });
 }
 
-std::string CheckedInline(const Statement& row) {
-  std::string bytes = row.String(0);
+std::string CheckedInline(const Statement& row, int column) {
+  std::string bytes = row.String(column);
   ContentId id;
-  id.size = row.Unsigned(1);
-  id.root = row.Fixed<decltype(id.root)>(2);
+  id.size = row.Unsigned(column + 1);
+  id.root = row.Fixed<decltype(id.root)>(column + 2);
   if (ContentIdOf(bytes) != id) {
     throw StorageFailure(Error::kCorrupt, "the bytes of a small file are not what its row says");
   }
@@ -216,7 +218,23 @@ Result<std::string> Catalogue::InlineBytes(Ino file) {
     find << file;
     if (!find.Step()) return Errno(ENOENT);
     if (find.Unsigned(1) > kInlineMax) return Errno(EINVAL);
-    return CheckedInline(find);
+    return CheckedInline(find, 0);
+  });
+}
+
+Result<FileNow> Catalogue::GetFile(Ino file) {
+  return impl_->Read([&](Reader& reader) -> Result<FileNow> {
+    auto find = reader.db().Prepare("SELECT v.inline, v.size, v.root, " BTFC_NODE_COLUMNS
+                                    " FROM inode i" BTFC_NODE_JOINS
+                                    " WHERE i.ino = ? AND i.kind IS NOT NULL");
+    find << file;
+    if (!find.Step()) return Errno(ENOENT);
+    FileNow now;
+    now.node = ReadNode(find, 3);
+    if (now.node.kind == Kind::kFolder) return Errno(EISDIR);
+    if (now.node.kind != Kind::kFile) return Errno(EINVAL);
+    if (now.node.content.state == Content::State::kInline) now.bytes = CheckedInline(find, 0);
+    return now;
   });
 }
 

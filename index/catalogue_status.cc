@@ -60,8 +60,8 @@ MissingTotal MissingIn(Database& database) {
 }  // namespace
 
 Result<MissingTotal> Catalogue::CountMissing() {
-  return impl_->Read(
-      [&](Reader& reader) -> Result<MissingTotal> { return MissingIn(reader.db()); });
+  return impl_->Read([&](Reader& reader) -> Result<MissingTotal> { return MissingIn(reader.db()); },
+                     Impl::Length::kLong);
 }
 
 Result<std::string> Catalogue::PathOfContent(const ContentId& id) {
@@ -77,24 +77,27 @@ Result<std::string> Catalogue::PathOfContent(const ContentId& id) {
 }
 
 Result<Counts> Catalogue::Count() {
-  return impl_->Read([&](Reader& reader) -> Result<Counts> {
-    Counts counts;
-    auto files = reader.db().Prepare(
-        "SELECT count(*) FILTER (WHERE i.kind = 1), count(*) FILTER (WHERE i.kind = 2 AND i.ino <> "
-        "1),"
-        " coalesce(sum(v.size), 0) FROM inode i LEFT JOIN version v ON v.version = i.head "
-        "WHERE i.nlink > 0");
-    files.Step();
-    counts.files = files.Unsigned(0);
-    counts.folders = files.Unsigned(1);
-    counts.bytes = files.Unsigned(2);
-    const auto missing = MissingIn(reader.db());
-    counts.missing_objects = missing.objects;
-    counts.missing_bytes = missing.bytes;
-    counts.conflicts = static_cast<std::uint64_t>(
-        reader.db().Number("SELECT count(*) FROM place WHERE conflict IS NOT NULL"));
-    return counts;
-  });
+  return impl_->Read(
+      [&](Reader& reader) -> Result<Counts> {
+        Counts counts;
+        auto files = reader.db().Prepare(
+            "SELECT count(*) FILTER (WHERE i.kind = 1), count(*) FILTER (WHERE i.kind = 2 AND "
+            "i.ino <> "
+            "1),"
+            " coalesce(sum(v.size), 0) FROM inode i LEFT JOIN version v ON v.version = i.head "
+            "WHERE i.nlink > 0");
+        files.Step();
+        counts.files = files.Unsigned(0);
+        counts.folders = files.Unsigned(1);
+        counts.bytes = files.Unsigned(2);
+        const auto missing = MissingIn(reader.db());
+        counts.missing_objects = missing.objects;
+        counts.missing_bytes = missing.bytes;
+        counts.conflicts = static_cast<std::uint64_t>(
+            reader.db().Number("SELECT count(*) FROM place WHERE conflict IS NOT NULL"));
+        return counts;
+      },
+      Impl::Length::kLong);
 }
 
 Result<std::vector<std::string>> Catalogue::Conflicts(std::size_t limit) {

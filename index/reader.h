@@ -41,9 +41,9 @@ class Reader {
   Database& db_;
 };
 
-// From a row that begins with a version's inline bytes, size and root. Bytes that the root does not
-// stand for are damage: the database has no checksum of its own.
-std::string CheckedInline(const Statement& row);
+// From a row that has a version's inline bytes, size and root at `column`. Bytes that the root does
+// not stand for are damage: the database has no checksum of its own.
+std::string CheckedInline(const Statement& row, int column);
 
 // ENAMETOOLONG, EINVAL.
 Result<void> CheckName(std::string_view name);

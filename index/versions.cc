@@ -223,7 +223,7 @@ Result<std::string> Catalogue::VersionBytes(Ino ino, const Dot& commit) {
     find << ino << *device << commit.n;
     if (!find.Step()) return Errno(ENOENT);
     if (find.Unsigned(1) > kInlineMax) return Errno(EINVAL);
-    return CheckedInline(find);
+    return CheckedInline(find, 0);
   });
 }
 

@@ -1,6 +1,7 @@
 #include "index/wal_keeper.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -102,6 +103,7 @@ void WalKeeper::Grew(int pages) {
 }
 
 void WalKeeper::Run() {
+  ::pthread_setname_np(::pthread_self(), "index-log");
   std::unique_lock lock(mutex_);
   while (!stop_) {
     changed_.wait(lock, [this] { return stop_ || pages_ - moved_ >= kCheckpointPages; });

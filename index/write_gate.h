@@ -3,49 +3,77 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
-#include <mutex>
+#include <cstdint>
+#include <thread>
 
 namespace btfc::index {
 
-// Any thread. A lock in the sense of std::unique_lock.
+// Any thread. A lock in the sense of std::unique_lock. Most hold it for less time than it takes to
+// fall asleep and be woken: who waits looks for a while first.
 class WriteGate {
  public:
   void lock() {
-    std::unique_lock lock(mutex_);
-    free_.wait(lock, [this] { return !held_; });
-    held_ = true;
+    for (int looks = 0;; ++looks) {
+      std::uint32_t state = state_.load(std::memory_order_relaxed);
+      if ((state & kHeld) != 0) {
+        Wait(state, looks);
+      } else if (Take(state)) {
+        return;
+      }
+    }
+  }
+  bool try_lock() {
+    std::uint32_t state = state_.load(std::memory_order_relaxed);
+    return (state & kHeld) == 0 && Take(state);
   }
   void unlock() {
-    {
-      const std::lock_guard lock(mutex_);
-      held_ = false;
-    }
-    free_.notify_one();
+    state_.fetch_and(~kHeld, std::memory_order_release);
+    state_.notify_all();
   }
   // For a reader: holds the gate if a group is open, else does nothing and says so. Waits for a
   // local operation, never for what takes long: that closes the group first.
   bool LockIfOpen() {
-    if (!open_) return false;
-    std::unique_lock lock(mutex_);
-    free_.wait(lock, [this] { return !held_ || !open_; });
-    if (!open_) return false;
-    held_ = true;
-    return true;
+    for (int looks = 0;; ++looks) {
+      std::uint32_t state = state_.load(std::memory_order_acquire);
+      if ((state & kOpen) == 0) return false;
+      if ((state & kHeld) != 0) {
+        Wait(state, looks);
+      } else if (Take(state)) {
+        return true;
+      }
+    }
   }
   // By the holder: whether there are operations that other connections do not see yet.
   void SetOpen(bool open) {
-    const std::lock_guard lock(mutex_);
-    open_ = open;
-    if (!open) free_.notify_all();
+    if (open) {
+      state_.fetch_or(kOpen, std::memory_order_release);
+    } else {
+      state_.fetch_and(~kOpen, std::memory_order_release);
+      state_.notify_all();
+    }
   }
-  bool open() const { return open_; }
+  bool open() const { return (state_.load(std::memory_order_acquire) & kOpen) != 0; }
 
  private:
-  std::mutex mutex_;
-  std::condition_variable free_;
-  bool held_ = false;
-  std::atomic<bool> open_{false};
+  static constexpr std::uint32_t kHeld = 1;
+  static constexpr std::uint32_t kOpen = 2;
+  static constexpr int kLooks = 600;  // some tens of microseconds
+
+  bool Take(std::uint32_t& state) {
+    return state_.compare_exchange_weak(state, state | kHeld, std::memory_order_acquire,
+                                        std::memory_order_relaxed);
+  }
+  void Wait(std::uint32_t state, int looks) const {
+    // On the only CPU nobody lets go of it while somebody looks.
+    static const bool kAlone = std::thread::hardware_concurrency() < 2;
+    if (looks < kLooks && !kAlone) {
+      __builtin_ia32_pause();
+    } else {
+      state_.wait(state, std::memory_order_relaxed);
+    }
+  }
+
+  std::atomic<std::uint32_t> state_{0};
 };
 
 }  // namespace btfc::index

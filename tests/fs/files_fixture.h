@@ -386,10 +386,12 @@ class Host {
     EXPECT_TRUE(history);
     return history ? history.value().size() : 0;
   }
+  // Of files that stand for something, or are in the making: not the spare ones.
   std::set<std::string> WorkNames() {
     std::set<std::string> names;
     for (const auto& entry : std::filesystem::directory_iterator(store->work_folder())) {
-      names.insert(entry.path().filename());
+      const auto name = entry.path().filename().string();
+      if (!name.starts_with("spare-")) names.insert(name);
     }
     return names;
   }

@@ -1,0 +1,74 @@
+// The lock of writers and of readers that join them.
+#include "index/write_gate.h"
+
+#include <gtest/gtest.h>
+
+#include <mutex>
+#include <vector>
+
+namespace btfc::index {
+namespace {
+
+constexpr int kThreads = 4;
+constexpr int kTimes = 20000;
+
+template <class Work>
+void InThreads(const Work& work) {
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) threads.emplace_back([&work, i] { work(i); });
+  for (auto& thread : threads) thread.join();
+}
+
+TEST(WriteGateTest, OneAtATime) {
+  WriteGate gate;
+  int count = 0;
+  InThreads([&](int) {
+    for (int i = 0; i < kTimes; ++i) {
+      const std::lock_guard lock(gate);
+      ++count;
+    }
+  });
+  EXPECT_EQ(count, kThreads * kTimes);
+  EXPECT_TRUE(gate.try_lock());
+  EXPECT_FALSE(gate.try_lock());
+  gate.unlock();
+}
+
+TEST(WriteGateTest, ReadersWaitOnlyWhileAGroupIsOpen) {
+  WriteGate gate;
+  EXPECT_FALSE(gate.LockIfOpen());
+  gate.lock();
+  EXPECT_FALSE(gate.LockIfOpen()) << "held, but there is nothing that others do not see";
+  gate.SetOpen(true);
+  std::thread reader([&gate] { EXPECT_FALSE(gate.LockIfOpen()) << "the group has ended"; });
+  gate.SetOpen(false);
+  reader.join();
+  gate.SetOpen(true);
+  std::thread other([&gate] {
+    ASSERT_TRUE(gate.LockIfOpen());
+    gate.unlock();
+  });
+  gate.unlock();
+  other.join();
+}
+
+TEST(WriteGateTest, WhateverComesFirstNobodySleepsForEver) {
+  WriteGate gate;
+  int count = 0;
+  InThreads([&](int thread) {
+    for (int i = 0; i < kTimes; ++i) {
+      if (thread % 2 == 0) {
+        const std::lock_guard lock(gate);
+        gate.SetOpen(i % 3 == 0);
+        ++count;
+      } else if (gate.LockIfOpen()) {
+        ++count;
+        gate.unlock();
+      }
+    }
+  });
+  EXPECT_GE(count, kThreads / 2 * kTimes);
+}
+
+}  // namespace
+}  // namespace btfc::index
