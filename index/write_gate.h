@@ -13,10 +13,10 @@ namespace btfc::index {
 class WriteGate {
  public:
   void lock() {
-    for (int looks = 0;; ++looks) {
+    for (int looks = 0;;) {
       std::uint32_t state = state_.load(std::memory_order_relaxed);
       if ((state & kHeld) != 0) {
-        Wait(state, looks);
+        Wait(state, &looks);
       } else if (Take(state)) {
         return;
       }
@@ -27,17 +27,17 @@ class WriteGate {
     return (state & kHeld) == 0 && Take(state);
   }
   void unlock() {
-    state_.fetch_and(~kHeld, std::memory_order_release);
-    state_.notify_all();
+    state_.fetch_and(~kHeld);
+    WakeSleepers();
   }
   // For a reader: holds the gate if a group is open, else does nothing and says so. Waits for a
   // local operation, never for what takes long: that closes the group first.
   bool LockIfOpen() {
-    for (int looks = 0;; ++looks) {
+    for (int looks = 0;;) {
       std::uint32_t state = state_.load(std::memory_order_acquire);
       if ((state & kOpen) == 0) return false;
       if ((state & kHeld) != 0) {
-        Wait(state, looks);
+        Wait(state, &looks);
       } else if (Take(state)) {
         return true;
       }
@@ -48,8 +48,8 @@ class WriteGate {
     if (open) {
       state_.fetch_or(kOpen, std::memory_order_release);
     } else {
-      state_.fetch_and(~kOpen, std::memory_order_release);
-      state_.notify_all();
+      state_.fetch_and(~kOpen);
+      WakeSleepers();
     }
   }
   bool open() const { return (state_.load(std::memory_order_acquire) & kOpen) != 0; }
@@ -63,17 +63,28 @@ class WriteGate {
     return state_.compare_exchange_weak(state, state | kHeld, std::memory_order_acquire,
                                         std::memory_order_relaxed);
   }
-  void Wait(std::uint32_t state, int looks) const {
+  void Wait(std::uint32_t state, int* looks) {
     // On the only CPU nobody lets go of it while somebody looks.
     static const bool kAlone = std::thread::hardware_concurrency() < 2;
-    if (looks < kLooks && !kAlone) {
+    if (++*looks < kLooks && !kAlone) {
+#if defined(__x86_64__) || defined(__i386__)
       __builtin_ia32_pause();
-    } else {
-      state_.wait(state, std::memory_order_relaxed);
+#endif
+      return;
     }
+    ++sleepers_;
+    state_.wait(state);
+    --sleepers_;
+    *looks = 0;  // or whoever asks again and again would always be first
+  }
+  // To wake costs a system call, whether anybody sleeps or not. Who counts himself after this
+  // looked sees the new state, and does not fall asleep.
+  void WakeSleepers() {
+    if (sleepers_ > 0) state_.notify_all();
   }
 
   std::atomic<std::uint32_t> state_{0};
+  std::atomic<int> sleepers_{0};
 };
 
 }  // namespace btfc::index
