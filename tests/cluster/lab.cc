@@ -25,7 +25,7 @@
 namespace btfc::cluster {
 namespace {
 
-constexpr auto kPatience = std::chrono::seconds(30);
+constexpr auto kPatience = std::chrono::seconds(90);
 
 void Must(const Finished& finished, const std::string& what) {
   if (!finished.ok()) throw std::runtime_error(what + ": " + finished.output);
