@@ -1,42 +1,57 @@
 """A host that lets go of the rows of what was deleted.
 
-Every host tells from time to time what it knows (a row "ack"). The rows of a dead inode, or of a
-dead link of a live one, are collected when everybody's ack covers them and this host covers the
-acks. Nothing depends on the acks being complete: a host may have been away for too long, be unknown,
-or have gone back to an older state. What keeps deleted things deleted, and everybody's work safe:
+Each host tells from time to time, in a row of its own ("seen"), what it knows and its horizon. The
+horizon is a summary: who does not cover it may lack removals that the others let go of.
 
-1. horizon: what a host collected is below it. It takes rows only from a host that covers its
-   horizon, and gives a host that does not everything that it has (a full delta).
-2. A full delta is reconciled: what its giver has seen and has no more was deleted, so it is removed
-   here by ordinary rows; what the giver has not seen of it is this host's own work, and all rows of
-   that inode are written anew, with fresh dots.
-3. An inode that comes to life again is written anew, too: others may have collected it.
+1. A host raises its horizon to what all hosts know that it counts (their rows say so, and it knows
+   all that they knew). It need not count a minority that has been silent for too long. Two parts of
+   a cluster cannot leave each other behind so: of two majorities each has a host of the other.
+2. Others' horizons are adopted by who covers them, and has nothing alive that was dead below them.
+3. Rows below the horizons of all hosts that count are let go of.
+4. Rows are taken only from a host that covers the taker's horizon, and whose horizon covers what the
+   taker let go of; and by a host whose horizon covers what the giver let go of. A stranger, who has
+   nothing of what is below the horizon, has nothing to be removed, and is welcome.
+5. Who was left behind begins anew: a new device with the others' rows, and with what only it had, as
+   new files. So nothing that is old can mix with what the others know.
 """
 from replication import *
 from publication import PublishingHost
 
 
-class FullDelta(NamedTuple):
+class GivenDelta(NamedTuple):
     since: dict
     until: dict
     rows: list
-    horizon: dict             # of its giver; becomes its taker's, too, who has none of these rows
+    horizon: dict             # of its giver
+    collected: dict           # below it the giver may have let go of rows
+    giver: str
+
+
+class Seen(NamedTuple):
+    known: dict
+    horizon: dict
 
 
 def covers_all(summary, other):
     return all(summary.get(d, 0) >= n for d, n in other.items())
 
 
+def behind(known, horizon):
+    """A stranger, who has nothing of what is below the horizon, is not: it has nothing to be removed."""
+    return not covers_all(known, horizon) and any(known.get(d) for d in horizon)
+
+
 def meet(summaries):
     first, *rest = summaries
-    return {d: min([n] + [s.get(d, 0) for s in rest]) for d, n in first.items()}
+    return {d: least for d, n in first.items() if (least := min([n] + [s.get(d, 0) for s in rest]))}
 
 
 class CollectingHost(PublishingHost):
-    def __init__(self, *args):
-        self.horizon, self.dead_before = {}, None
+    def __init__(self, name, *args):
+        self.name, self.horizon = name, {}
+        self.collected = {}                                # what was let go of here
         self.is_open = lambda inode: False                 # by this host's users, for writing
-        super().__init__(*args)
+        super().__init__(name, *args)
 
     # --------------------------------------------------------------- rows
     def rows_of(self, inode):
@@ -57,37 +72,27 @@ class CollectingHost(PublishingHost):
     def dead(self):
         return {i for i in self.links if i not in self.waiting and not self.live_links(i)}
 
-    def anew(self, inodes):
-        """The same rows with later stamps: hosts that collected them get them again."""
-        for inode in sorted(inodes):
-            for key in self.rows_of(inode):
-                row = self.rows[key]
-                if not row.dot:
-                    continue
-                if key[0] == "removal":
-                    row = row._replace(value=row.value._replace(again=row.value.again + 1))
-                else:
-                    row = row._replace(stamp=row.stamp.repaired())
-                row = self.rows[key] = row._replace(dot=self.next_dot())
-                if key[0] == "version":
-                    self.versions[inode][key[1][1]] = row
+    def let_go(self, keys):
+        for key in keys:
+            row = self.rows.pop(key)
+            if key[0] == "place":
+                self.links[row.value.inode].discard(key[1])
+                if not self.links[row.value.inode]:
+                    del self.links[row.value.inode]
+            if key[0] == "version":
+                del self.versions[key[1][0]][key[1][1]]
+                if not self.versions[key[1][0]]:
+                    del self.versions[key[1][0]]
 
-    def woken(self):
-        """Writes anew what has come to life since `dead_before` was noted."""
-        dead, self.dead_before = self.dead_before, None
-        self.anew(i for i in dead if self.live_links(i))
+    def strange(self, inode, horizon):
+        """It lives, but below the horizon it was dead: others may have let go of it."""
+        below = lambda key: self.rows[key].dot and covers(horizon, self.rows[key].dot)
+        removals = [("removal", l) for l in self.links[inode] if ("removal", l) in self.rows]
+        return (self.live_links(inode) and ("inode", inode) in self.rows and below(("inode", inode)) and removals
+                and all(below(k) for k in removals) and not any(below(("place", l)) for l in self.live_links(inode)))
 
-    def revive(self, link):
-        self.dead_before.add(self.place(link).inode)
-        super().revive(link)
-
-    def repair(self):
-        inner = self.dead_before is not None
-        if not inner:
-            self.dead_before = self.dead()
-        super().repair()
-        if not inner:
-            self.woken()
+    def fits(self, horizon):
+        return covers_all(self.summary, horizon) and not any(self.strange(i, horizon) for i in self.links if i not in self.waiting)
 
     def repair_parents(self):
         """An entry of a folder that was collected here goes to the root rather than out of sight."""
@@ -96,6 +101,16 @@ class CollectingHost(PublishingHost):
             self.move(link, ROOT, self.place(link).name)
         return super().repair_parents() or bool(lost)
 
+    def bury(self):
+        gone = {i: self.versions.pop(i) for i in list(self.versions) if ("inode", i) not in self.rows}
+        try:
+            return super().bury()
+        finally:
+            self.versions |= gone
+
+    def unlinked(self, inode):
+        return ("inode", inode) in self.rows and super().unlinked(inode)
+
     def above(self, folder):
         out = []
         while folder != ROOT and folder not in out and ("place", folder) in self.rows:
@@ -103,158 +118,115 @@ class CollectingHost(PublishingHost):
             folder = self.parent(folder)
         return out, folder
 
-    def commit(self, handle, root):
-        self.dead_before = self.dead()
-        super().commit(handle, root)
-        self.woken()
-
     # ------------------------------------------------------------- deltas
     def delta(self, since):
-        if covers_all(since, self.horizon):
-            return super().delta(since)
-        return FullDelta({}, dict(self.summary), [r for r in self.rows.values() if r.dot], dict(self.horizon))
+        return GivenDelta(dict(since), dict(self.summary), [r for r in self.rows.values() if r.dot and not covers(since, r.dot)],
+                          dict(self.horizon), dict(self.collected), self.device)
+
+    def is_stranger(self, collected):
+        return not any(self.summary.get(d) for d in collected)
+
+    def takes(self, delta):
+        stranger = not any(delta.until.get(d) for d in self.collected)
+        return (covers_all(self.summary, delta.since) and not behind(delta.until, self.horizon)
+                and (covers_all(delta.horizon, self.collected) or stranger)
+                and (covers_all(self.horizon, delta.collected) or self.is_stranger(delta.collected)))
+
+    def left_by(self, delta):
+        """The giver let go of what this host has not heard of. If both did, as two parts may that grew
+        apart and do not know of each other's hosts, one of them begins anew."""
+        if covers_all(self.horizon, delta.collected) or self.is_stranger(delta.collected) or self.busy() or self.fits(delta.collected):
+            return False
+        return not behind(delta.until, self.horizon) or covers_all(delta.horizon, self.collected) or sorted(self.horizon.items()) > sorted(delta.horizon.items())
 
     def receive(self, delta):
-        full = isinstance(delta, FullDelta)
-        if not full and not covers_all(delta.until, self.horizon):
+        self.adopt(delta.horizon)
+        self.adopt(delta.collected)
+        if not self.takes(delta):
             return False
-        self.dead_before = dead = self.dead()
-        known = dict(self.summary)
-        if full:
-            taken = self.reconcile(delta)
-        else:
-            taken = super().receive(delta)
-        if taken:
-            # Of what is deleted here something came from one who did not know. Where it was collected
-            # already, that must not come without the rest, of which the removal is one.
-            self.mark_again({self.inode_of(r) for r in delta.rows if r.table != "removal" and not covers(known, r.dot)} & dead)
-        self.woken()
-        return taken
-
-    def mark_again(self, inodes):
-        """Of what is deleted here something came from one who did not know. Where it was collected
-        already it must not come without its removal."""
-        for inode in sorted(inodes):
-            if not self.live_links(inode):
-                for link in sorted(self.links[inode]):
-                    row = self.rows.get(("removal", link))
-                    if row:
-                        self.write("removal", link, None, row.value._replace(again=row.value.again + 1))
-
-    def reconcile(self, delta):
-        known = dict(self.summary)
-        theirs = {(r.table, r.key): r for r in delta.rows}
-        again, deleted = self.collected_here(theirs, known, delta.until)
+        known, new = dict(self.summary), self.is_stranger(delta.collected)
         for row in delta.rows:
-            inode = self.inode_of(row)
-            if inode in again or inode not in deleted and not covers(known, row.dot):
+            if not covers(known, row.dot):
                 self.merge(row)
-        self.remove_collected(theirs, delta.until)
         self.summary = join(self.summary, delta.until)
-        self.horizon = join(self.horizon, delta.horizon)
+        if new:
+            self.horizon = join(self.horizon, delta.horizon)
         self.repair()
-        self.anew(i for i in again if covers(known, theirs["inode", i].dot) and self.live_links(i))
+        for row in [r for r in self.rows.values() if r.table == "seen"]:
+            self.adopt(row.value.horizon)
         return True
 
-    def inode_of(self, row):
-        if row.table in ("inode", "attr"):
-            return row.key
-        if row.table == "version":
-            return row.key[0]
-        if row.table == "place":
-            return row.value.inode
-        if row.table == "removal" and ("place", row.key) in self.rows:
-            return self.place(row.key).inode
-        return None
+    def adopt(self, horizon):
+        if not covers_all(self.horizon, horizon) and not self.busy() and self.fits(horizon):
+            self.horizon = join(self.horizon, horizon)
 
-    @staticmethod
-    def worked_on(rows, mine, seen):
-        """Whether users did something with an inode that is in `mine` and not in `seen` (summaries).
-        What a repair wrote is nobody's work, as far as the row tells whose it repaired."""
-        for row in rows:
-            if row.table == "version" and not covers(seen, row.key[1]):
-                return True
-            if row.table == "place" and not covers(seen, row.dot):
-                by = row.stamp.device
-                if row.stamp[2:] == (0, 0) or mine.get(by, 0) > seen.get(by, 0):
-                    return True
-        return False
+    def busy(self):
+        """Something deleted is open for writing: it may come back."""
+        return any(self.is_open(i) for i in self.dead())
 
-    def collected_here(self, theirs, known, until):
-        """Inodes that the other has and this host has not: those that somebody worked on, unaware
-        of their collection here, or that are new, and those that are to stay deleted."""
-        rows, links = {}, {}
-        for row in theirs.values():
-            if row.table == "place":
-                links[row.key] = row.value
-        for row in theirs.values():
-            inode = links[row.key].inode if row.table == "removal" and row.key in links else self.inode_of(row)
-            rows.setdefault(inode, []).append(row)
-        missing = {k[1] for k in theirs if k[0] == "inode" and k not in self.rows}
-        again = {i for i in missing
-                 if not covers(known, theirs["inode", i].dot) or self.worked_on(rows[i], until, known)}
-        todo = sorted(again)
-        while todo:                                        # and the folders that they are in
-            for row in rows[todo.pop()]:
-                if row.table == "place" and row.value.parent in missing - again:
-                    again.add(row.value.parent)
-                    todo.append(row.value.parent)
-        return again, missing - again
-
-    def remove_collected(self, theirs, until):
-        """What the other has seen and has no more, was deleted; unless this host's users did
-        something with it that the other has not seen."""
-        seen = lambda key: key in self.rows and self.rows[key].dot and covers(until, self.rows[key].dot)
-        kept = set()
-        for inode in sorted(self.links):
-            if inode in self.waiting or not self.live_links(inode):
+    def begin_anew(self, fresh, delta):
+        """What only this host had, as work of users of `fresh`, a new host that took this delta."""
+        for path, link in sorted(self.tree().items()):
+            inode = self.place(link).inode
+            if self.kind(inode) == "folder" or not self.versions.get(inode):
                 continue
-            if ("inode", inode) not in theirs:
-                if not seen(("inode", inode)):
-                    continue
-                if self.worked_on([self.rows[k] for k in self.rows_of(inode)], self.summary, until) or self.is_open(inode):
-                    kept.add(inode)
-                    continue
-                lost = self.live_links(inode)
-            else:
-                lost = [l for l in self.live_links(inode) if seen(("place", l)) and ("place", l) not in theirs]
-            for link in lost:
-                self.remove(link, user=("inode", inode) not in theirs)
-        self.anew(kept)
+            head = self.heads(inode)[0]
+            if not covers(delta.until, head.key[1]):
+                fresh.take_in(path, head.value.root)
+
+    def take_in(self, path, root):
+        at = ""
+        for name in path.split("/")[1:-1]:
+            at += "/" + name
+            while at in self.tree() and self.kind(self.place(self.tree()[at]).inode) != "folder":
+                at += "+"
+            if at not in self.tree():
+                self.mkdir(at)
+        at += "/" + path.rsplit("/", 1)[1]
+        while at in self.tree():
+            at += "+"
+        self.create(at, root)
 
     # --------------------------------------------------------- collection
+    def hosts(self):
+        """The hosts that there are by name, with their devices."""
+        out = {}
+        for (table, key), row in self.rows.items():
+            if table == "device":
+                out.setdefault(row.value, []).append(key)
+        return out
+
+    def said(self, name):
+        """What the host, as whatever device, said last."""
+        if name == self.name:
+            return Seen(self.summary, self.horizon)
+        rows = [r for d in self.hosts()[name] if (r := self.rows.get(("seen", d)))]
+        return max(rows, key=lambda r: (r.stamp, r.dot)).value if rows else Seen({}, {})
+
     def tell(self):
-        """What this host knows, for the others' collection."""
-        held = self.rows.get(("ack", self.device))
-        self.write("ack", self.device, self.now(*([held.stamp] if held else [])), dict(self.summary))
+        if self.busy():
+            return
+        held = self.rows.get(("seen", self.device))
+        self.write("seen", self.device, self.now(*([held.stamp] if held else [])), Seen(dict(self.summary), dict(self.horizon)))
 
-    def floor(self, without=()):
-        """What all hosts that count are known to know."""
-        acks = [self.summary]
-        for table, device in list(self.rows):
-            if table == "device" and device != self.device and device not in without:
-                ack = self.rows.get(("ack", device))
-                acks.append(ack.value if ack and covers_all(self.summary, ack.value) else {})
-        return meet(acks)
+    def raise_horizon(self, silent=()):
+        """silent: hosts that have said nothing for too long, as this one sees it."""
+        hosts = sorted(self.hosts())
+        counted = [h for h in hosts if h not in silent]
+        if 2 * len(counted) < len(hosts) or 2 * len(counted) == len(hosts) and hosts[0] not in counted:
+            counted = hosts
+        self.adopt(meet([self.said(h).known for h in counted]))
 
-    def collect(self, without=()):
-        floor = self.floor(without)
+    def left_behind(self, host):
+        devices = self.hosts()[host]
+        return all(covers(self.horizon, self.rows["device", d].dot) for d in devices) and not covers_all(self.said(host).known, self.horizon)
+
+    def collect(self):
+        floor = meet([self.said(h).horizon for h in self.hosts() if not self.left_behind(h)])
         covered = lambda key: self.rows[key].dot and covers(floor, self.rows[key].dot)
-        while True:
-            gone = self.collectable(covered)
-            if not gone:
-                return
-            for key in gone:
-                row = self.rows.pop(key)
-                self.horizon = join(self.horizon, dict([row.dot]))
-                if key[0] == "place":
-                    self.links[row.value.inode].discard(key[1])
-                    if not self.links[row.value.inode]:
-                        del self.links[row.value.inode]
-                if key[0] == "version":
-                    del self.versions[key[1][0]][key[1][1]]
-                    if not self.versions[key[1][0]]:
-                        del self.versions[key[1][0]]
+        while gone := self.collectable(covered):
+            self.collected = join(self.collected, *(dict([self.rows[key].dot]) for key in gone))
+            self.let_go(gone)
 
     def collectable(self, covered):
         """Keys of rows that may go now. A folder stays while anything names it."""

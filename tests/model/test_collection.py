@@ -16,13 +16,57 @@ class CollectingWorld(World):
 
     def __init__(self, *args, careless=False, **options):
         self.careless = careless
+        self.away, self.joined, self.anew = set(), set(), 0
         super().__init__(*args, one_handle=True, **options)
+        self.joined = {self.hosts[0].device}
         self.collected = 0
 
-    def host(self, name, skew):
-        host = CollectingHost(name, lambda: self.wall + skew, seeded_ids("%s %s" % (self.seed, name)))
+    def host(self, name, skew, incarnation=1):
+        host = CollectingHost(name, lambda: self.wall + skew, seeded_ids("%s %s %d" % (self.seed, name, incarnation)), incarnation)
+        host.skew = skew
         host.is_open = lambda inode: any(e[0][0] == inode for e in self.handles[host.device])
         return host
+
+    def cut_delta(self, origin, to):
+        if origin.device in self.away or origin.device not in self.joined:
+            return None
+        return copy.deepcopy(origin.delta(to.summary if to else {}))
+
+    def network(self, host):
+        """Hosts that are away, and those that have not joined yet, hear of nobody."""
+        g = self.g
+        if host.device not in self.joined:
+            others = [h for h in self.hosts if h.device in self.joined - self.away]
+            if others and g.random() < .3:
+                other = g.choice(others)
+                self.joined.add(host.device)
+                for a, b in ((other, host), (host, other), (other, host)): self.give(b, self.cut_delta(a, b))
+        elif self.careless and g.random() < .04:
+            self.away = set() if self.away else {h.device for h in self.hosts if g.random() < .3}
+        elif host.device not in self.away:
+            super().network(host)
+
+    def give(self, host, delta):
+        if delta is None or host.device in self.away or host.device not in self.joined: return False
+        taken = host.receive(copy.deepcopy(delta))
+        giver = [h for h in self.hosts if h.device == delta.giver]
+        if not taken and host in self.hosts and giver and giver[0].device not in self.away and host.left_by(delta):
+            self.begin_anew(host, giver[0])
+        return taken
+
+    def begin_anew(self, host, giver):
+        """After a new mount: no handle outlives it."""
+        for entry in [e for e in self.handles[host.device] if e[0][0] in host.waiting]:
+            self.late(host, entry)
+        self.handles[host.device].clear()
+        self.anew += 1
+        fresh = self.host(host.name, host.skew, 1 + self.anew)
+        full = giver.delta({})
+        assert fresh.receive(copy.deepcopy(full))
+        host.begin_anew(fresh, full)
+        self.hosts[self.hosts.index(host)] = fresh
+        self.joined.add(fresh.device)
+        self.log.append((host.device, "anew", fresh.device))
 
     def step(self, ops):
         g, host = self.g, self.g.choice(self.hosts)
@@ -36,8 +80,9 @@ class CollectingWorld(World):
 
     def collect(self, host):
         before, tree = len(host.rows), show(host)
-        devices = [h.device for h in self.hosts]
-        host.collect([d for d in devices if self.g.random() < .4] if self.careless else ())
+        silent = [] if host.device in self.away else [h.name for h in self.hosts if h.device in self.away]
+        host.raise_horizon(silent)
+        host.collect()
         self.collected += before - len(host.rows)
         if show(host) != tree:
             raise Fail("collecting changed the tree")
@@ -60,17 +105,20 @@ class CollectingWorld(World):
                     raise Fail("rows differ: %s" % [key, first.rows[key], host.rows.get(key)])
 
     def finish(self):
+        self.away, self.joined = set(), {h.device for h in self.hosts}
         result = super().finish()
         for host in self.hosts:
             self.handles[host.device].clear()
         before = show(self.hosts[0])
-        for _ in range(3):
+        for _ in range(4):
             for host in self.hosts: host.tell()
             for _ in range(2):
                 for a in self.hosts:
                     for b in self.hosts:
-                        if a is not b and not self.give(b, self.cut_delta(a, b)): raise Fail("refused at the end")
-            for host in self.hosts: self.collect(host)
+                        if a is not b: self.give(b, self.cut_delta(a, b))
+            for host in self.hosts:
+                host.raise_horizon()
+                self.collect(host)
         for host in self.hosts:
             if show(host) != before: raise Fail("collecting changed the tree at the end")
             kept = [k for k in host.rows if k[0] == "removal"]
