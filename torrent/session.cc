@@ -279,18 +279,20 @@ class Session::Impl {
   // From time to time, for ever.
   void LookForStrangers() {
     loop_.PostAfter(kStrangersLook, [this] {
-      handle_.queue->Post([this, doorkeeper = handle_.doorkeeper] {
-        if (doorkeeper->Look(Doorkeeper::Clock::now()) > 0) RestoreLimit();
-      });
+      // It may still be queued on the network thread while Stop takes session_ away.
+      handle_.queue->Post(
+          [session = lt::session_handle(*session_), doorkeeper = handle_.doorkeeper]() mutable {
+            if (doorkeeper->Look(Doorkeeper::Clock::now()) > 0) RestoreLimit(session);
+          });
       LookForStrangers();
     });
   }
 
   // Without descriptors libtorrent lowers it, and never raises it again.
-  void RestoreLimit() {
+  static void RestoreLimit(lt::session_handle& session) {
     lt::settings_pack pack;
     pack.set_int(lt::settings_pack::connections_limit, kConnectionsMax);
-    session_->apply_settings(pack);
+    session.apply_settings(pack);
   }
 
   void DrainAlerts() {
