@@ -25,8 +25,8 @@ std::int64_t SystemNow() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
 }
 
-// Ids that are drawn one after the other lie side by side in the indexes, as those of UUID version 7
-// (RFC 9562) do: a group of operations touches few pages.
+// Ids that are drawn one after the other lie side by side in the indexes, as those of UUID version
+// 7 (RFC 9562) do: a group of operations touches few pages.
 std::array<std::uint8_t, 16> RandomId() {
   constexpr std::size_t kTime = 6;  // bytes of milliseconds since 1970, the highest first
   std::array<std::uint8_t, 16> id;

@@ -1,8 +1,8 @@
 // Groups of local operations: one transaction for many, and the journal that makes each of them
 // survive the process until then.
-#include <spdlog/spdlog.h>
 #include <pthread.h>
 #include <sched.h>
+#include <spdlog/spdlog.h>
 #include <sys/random.h>
 #include <sys/statvfs.h>
 
