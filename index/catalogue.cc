@@ -192,7 +192,7 @@ void Catalogue::Impl::WriteDeviceRow(Session& session) {
   row.key = options_.node_key;
   row.stamp = held ? session.Now({held->stamp}) : session.Now();
   row.dot = session.NextDot();
-  session.Merge(std::move(row));
+  session.Merge(row);
 }
 
 void Catalogue::Impl::TakeNewIncarnation(Session& session) {

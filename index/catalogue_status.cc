@@ -149,7 +149,7 @@ Result<void> Catalogue::RemoveMember(const DeviceId& device) {
     removal.role = kRemovedHost;
     removal.stamp = session.Now();
     removal.dot = session.NextDot();
-    session.Merge(std::move(removal));
+    session.Merge(removal);
     return Ok();
   });
 }
