@@ -1,7 +1,7 @@
 #include "index/merkle.h"
 
 #include <fcntl.h>
-#include <openssl/sha.h>
+#include <openssl/evp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,6 +10,7 @@
 #include <bit>
 #include <cerrno>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <thread>
 
@@ -21,11 +22,39 @@ constexpr std::uint64_t kPieceMax = 16 * 1024 * 1024;
 constexpr std::uint64_t kPiecesMax = 4096;
 // What one thread reads before it asks whether to go on.
 constexpr std::uint64_t kChunk = 4 * 1024 * 1024;
+// Small enough to be hashed from where the kernel's copy has left it, in the CPU's own cache.
+constexpr std::size_t kBuffer = 128 * 1024;
+
+// SHA256() of OpenSSL 3 looks the algorithm up at each call, which costs as much as some hundred
+// bytes do.
+class Digest {
+ public:
+  Digest() : context_(EVP_MD_CTX_new()) {
+    if (context_ == nullptr || EVP_DigestInit_ex(context_, EVP_sha256(), nullptr) != 1) {
+      throw std::bad_alloc();
+    }
+  }
+  ~Digest() { EVP_MD_CTX_free(context_); }
+  Digest(const Digest&) = delete;
+  Digest& operator=(const Digest&) = delete;
+
+  Hash Of(const void* bytes, std::size_t size) {
+    Hash hash;
+    if (EVP_DigestInit_ex(context_, nullptr, nullptr) != 1 ||
+        EVP_DigestUpdate(context_, bytes, size) != 1 ||
+        EVP_DigestFinal_ex(context_, hash.data(), nullptr) != 1) {
+      throw std::bad_alloc();
+    }
+    return hash;
+  }
+
+ private:
+  EVP_MD_CTX* context_;
+};
 
 Hash Sha256(const void* bytes, std::size_t size) {
-  Hash hash;
-  SHA256(static_cast<const unsigned char*>(bytes), size, hash.data());
-  return hash;
+  thread_local Digest digest;
+  return digest.Of(bytes, size);
 }
 
 Hash Parent(const Hash& left, const Hash& right) {
@@ -64,7 +93,7 @@ Hash RootOfPieces(const std::vector<Hash>& pieces, std::uint64_t piece_length) {
 // Hashes the blocks of [offset, offset + size) into `leaves`; a hole is hashed once.
 class BlockHasher {
  public:
-  explicit BlockHasher(int fd) : fd_(fd), buffer_(1024 * 1024) {}
+  explicit BlockHasher(int fd) : fd_(fd), buffer_(kBuffer) {}
 
   Result<void> Hash(std::uint64_t offset, std::uint64_t size, std::vector<index::Hash>& leaves) {
     leaves.clear();
