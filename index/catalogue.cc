@@ -265,7 +265,7 @@ void Catalogue::Impl::Committed(const Summary& known) {
 
 void Catalogue::Impl::AfterFailure(const StorageFailure& failure) {
   // A full disk is said by each operation's errno; here it would fill the log, too.
-  if (failure.code() != Errno(ENOSPC)) spdlog::error("index: {}", failure.what());
+  if (!IsNoRoom(failure.code())) spdlog::error("index: {}", failure.what());
   NoteIfDamage(failure);
   Reload();
 }
@@ -275,7 +275,7 @@ void Catalogue::Impl::Reload() {
     tables_->Reload();
   } catch (const StorageFailure& failure) {
     // A full disk is said by each operation's errno; here it would fill the log, too.
-    if (failure.code() != Errno(ENOSPC)) spdlog::error("index: {}", failure.what());
+    if (!IsNoRoom(failure.code())) spdlog::error("index: {}", failure.what());
   }
 }
 

@@ -38,6 +38,8 @@ bool Catalogue::Impl::OpenGroup() {
   if (group_ && sqlite3_get_autocommit(writer_->handle()) != 0 && !RestoreGroup()) return false;
   if (group_) return true;
   if (!journal_ || group_lost_) return false;
+  if (!reserve_->held())
+    return false;  // full, or at the user's quota, of which statvfs knows nothing
   struct statvfs disk {};
   if (::statvfs(options_.path.c_str(), &disk) != 0) return false;
   if (static_cast<std::uint64_t>(disk.f_bavail) * disk.f_frsize < kRoom) return false;
@@ -73,7 +75,7 @@ Result<void> Catalogue::Impl::EndGroup() {
     } catch (const StorageFailure& failure) {
       spdlog::error("index: {} operations cannot be committed: {}", group_operations_,
                     failure.what());
-      if (ToErrno(failure.code()) == ENOSPC) reserve_->Release();
+      if (IsNoRoom(failure.code())) reserve_->Release();
       BOOST_OUTCOME_TRYV(RestoreGroup());
       if (again) {
         group_.reset();

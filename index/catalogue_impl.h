@@ -289,7 +289,7 @@ auto Catalogue::Impl::WriteToFree(const std::string& record, const Op& op)
     -> decltype(op(std::declval<Session&>())) {
   auto result = Write(record, op);
   if (InRepeat()) return result;
-  if (!result && ToErrno(result.error()) == ENOSPC && !InBatch() && reserve_->Release()) {
+  if (!result && IsNoRoom(result.error()) && !InBatch() && reserve_->Release()) {
     return Write(record, op);
   }
   if (result) reserve_->Restore();

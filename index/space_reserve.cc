@@ -4,7 +4,13 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 namespace btfc::index {
+
+bool IsNoRoom(const std::error_code& error) {
+  return error == Errno(ENOSPC) || error == Errno(EDQUOT);
+}
 
 SpaceReserve::SpaceReserve(const std::filesystem::path& database)
     : file_(database.native() + "-reserve") {

@@ -5,7 +5,12 @@
 #include <cstdint>
 #include <filesystem>
 
+#include "index/result.h"
+
 namespace btfc::index {
+
+// The disk has no room, or its user may have no more of it.
+bool IsNoRoom(const std::error_code& error);
 
 // A file beside the database that holds some MiB. On a full disk a deletion is a row like any
 // other: it gives its room up for that. Any thread.
@@ -15,6 +20,7 @@ class SpaceReserve {
 
   explicit SpaceReserve(const std::filesystem::path& database);
 
+  bool held() const { return held_; }
   // Frees the room; false if it is free already.
   bool Release();
   // Takes it again, if it is free and the disk has it.

@@ -1,5 +1,7 @@
 #include "index/sqlite.h"
 
+#include <sys/types.h>
+
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -9,10 +11,36 @@ namespace {
 
 constexpr int kBusyTimeoutMs = 10000;  // only a foreign program with the file open makes us wait
 
+// SQLite knows a full disk by ENOSPC only, takes a quota that is used up for a broken disk, and
+// keeps no errno of a commit that failed. So its writes come by here.
+using Pwrite = ssize_t (*)(int, const void*, size_t, off_t);
+Pwrite g_pwrite = nullptr;       // SQLite's own; set once, before the first database is opened
+thread_local int t_no_room = 0;  // errno of this thread's last write that found no room
+
+ssize_t NotingPwrite(int fd, const void* bytes, size_t size, off_t offset) {
+  const ssize_t written = g_pwrite(fd, bytes, size, offset);
+  if (written < 0 && (errno == EDQUOT || errno == ENOSPC)) {
+    t_no_room = errno;
+    errno = ENOSPC;
+  }
+  return written;
+}
+
+void NoteRoom() {
+  sqlite3_vfs* const vfs = sqlite3_vfs_find(nullptr);
+  for (const char* name : {"pwrite", "pwrite64"}) {  // it uses one of them
+    const auto former = vfs->xGetSystemCall(vfs, name);
+    if (former == nullptr) continue;
+    g_pwrite = reinterpret_cast<Pwrite>(former);
+    vfs->xSetSystemCall(vfs, name, reinterpret_cast<sqlite3_syscall_ptr>(&NotingPwrite));
+  }
+}
+
 std::error_code CodeOf(int sqlite_code, int system_errno) {
+  const int no_room = std::exchange(t_no_room, 0);
   switch (sqlite_code & 0xff) {
     case SQLITE_FULL:
-      return Errno(ENOSPC);
+      return Errno(no_room != 0 ? no_room : ENOSPC);
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
       return Error::kCorrupt;
@@ -23,6 +51,7 @@ std::error_code CodeOf(int sqlite_code, int system_errno) {
     case SQLITE_CANTOPEN:
       return system_errno != 0 ? Errno(system_errno) : make_error_code(Error::kStorage);
     case SQLITE_IOERR:
+      if (no_room != 0) return Errno(no_room);
       if (system_errno == ENOSPC || system_errno == EDQUOT) return Errno(system_errno);
       return Error::kStorage;
     default:
@@ -104,7 +133,11 @@ void Statement::Copy(int column, unsigned char* to, std::size_t size) const {
 Result<std::unique_ptr<Database>> Database::Open(const std::filesystem::path& file, Mode mode) {
   // Its counting of memory takes a lock for every allocation. Too late if somebody else in this
   // process uses SQLite: then it counts.
-  static const int configured = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+  static const bool configured = [] {
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+    NoteRoom();
+    return true;
+  }();
   (void)configured;
   sqlite3* handle = nullptr;
   // NOMUTEX: the catalogue sees to it that one thread uses a connection at a time.
