@@ -70,12 +70,13 @@ bool Fetcher::TakeLayer(Item& item, const PeerPtr& peer, Source& source,
                         const wire::Loaded& loaded) {
   if (loaded.layer().empty()) return true;
   const std::size_t size = PieceCount(item.id.size) * sizeof(index::Hash);
-  if (loaded.layer_offset() != source.layer.size() ||
-      loaded.layer().size() > size - source.layer.size()) {
+  if (loaded.layer_offset() > size || loaded.layer().size() > size - loaded.layer_offset()) {
     source.layer.clear();
-    exchange_.members.Nonsense(peer->link, "hashes out of order");
+    exchange_.members.Nonsense(peer->link, "more hashes than the object has");
     return false;
   }
+  // The rest of an answer that was given up; the one that is waited for comes behind it.
+  if (loaded.layer_offset() != source.layer.size()) return false;
   source.layer += loaded.layer();
   if (source.layer.size() < size) return true;
   std::vector<index::Hash> layer(PieceCount(item.id.size));

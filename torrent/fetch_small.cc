@@ -60,16 +60,16 @@ void Fetcher::BeginSmall(Item& item) {
 
 void Fetcher::TakeChunk(const PeerPtr& peer, const wire::Chunk& chunk) {
   const auto id = FromWire(chunk.content());
-  if (!id || chunk.bytes().empty() || chunk.bytes().size() > kChunkMax) {
+  if (!id || chunk.bytes().empty() || chunk.bytes().size() > kChunkMax ||
+      chunk.offset() > id->size || chunk.bytes().size() > id->size - chunk.offset()) {
     return exchange_.members.Nonsense(peer->link, "a malformed chunk");
   }
   Item* const item = Find(*id);
   bool complete = false;
-  if (item != nullptr && item->stage == Stage::kSmall && item->from == peer) {
-    if (chunk.offset() != item->bytes.size() ||
-        chunk.bytes().size() > id->size - item->bytes.size()) {
-      return exchange_.members.Nonsense(peer->link, "a chunk out of order");
-    }
+  // The rest of an answer that was given up (it took too long, or nobody needed it for a while) may
+  // still come before the one that is waited for.
+  if (item != nullptr && item->stage == Stage::kSmall && item->from == peer &&
+      chunk.offset() == item->bytes.size()) {
     item->bytes += chunk.bytes();
     item->since = Clock::now();
     item->progress->done_bytes = item->bytes.size();

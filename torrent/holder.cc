@@ -148,7 +148,8 @@ void Holder::TakeGet(const PeerPtr& peer, const wire::Get& get) {
   if (!id || id->size > kSmallMax || customer.gets.size() >= kGetsMax) {
     return exchange_.members.Nonsense(peer->link, "a malformed get");
   }
-  customer.gets.push_back(*id);
+  // Asked again because the answer takes long: that is the answer to both.
+  if (std::ranges::find(customer.gets, *id) == customer.gets.end()) customer.gets.push_back(*id);
   Pump(peer);
 }
 

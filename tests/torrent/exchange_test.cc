@@ -9,6 +9,7 @@
 #include <fstream>
 #include <future>
 #include <string>
+#include <thread>
 
 #include "index/merkle.h"
 #include "test_host.h"
@@ -70,6 +71,32 @@ TEST_F(ExchangeTest, WantedBeforeAnybodyHasIt) {
   a.objects->Put(RandomBytes(50'000, 2));
   a.swarm->Available(later);
   EXPECT_TRUE(b.objects->WaitFor(later));
+}
+
+// The rest of the first answer comes before the second one: nobody has sent nonsense.
+TEST_F(ExchangeTest, WantedAgainWhileItIsUnderWay) {
+  TestHost a(cluster_, 79);
+  TestHost b(cluster_, 80);
+  Connect(a, b);
+  for (unsigned i = 0; i < 40; ++i) {
+    const std::string bytes = RandomBytes(1024 * 1024, 900 + i);
+    const auto id = a.objects->Put(bytes);
+    b.swarm->Want(id);
+    const auto begun = [&] {
+      const auto fetching = b.swarm->Status().fetching;
+      return b.objects->Has(id) || (!fetching.empty() && fetching[0].done_bytes > 0);
+    };
+    const auto begin = std::chrono::steady_clock::now();
+    while (!begun() && std::chrono::steady_clock::now() - begin < kPatience) {
+      std::this_thread::yield();
+    }
+    b.swarm->Unwant(id);
+    b.swarm->Want(id);
+    ASSERT_TRUE(b.objects->WaitFor(id));
+    EXPECT_EQ(b.objects->Bytes(id), bytes);
+  }
+  EXPECT_EQ(a.swarm->Status().bad_messages, 0U);
+  EXPECT_EQ(b.swarm->Status().bad_messages, 0U);
 }
 
 TEST_F(ExchangeTest, ManySmallObjects) {
