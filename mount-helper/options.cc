@@ -204,6 +204,9 @@ const std::map<std::string, Flag, std::less<>>& FlagOptions() {
       {"ro", [](MountRequest& r) { r.read_only = true; }},
       {"rw", [](MountRequest& r) { r.read_only = false; }},
       {"allow_other", [](MountRequest& r) { r.allow_other = true; }},
+      // mount(8) takes "suid" and "dev" for what is so anyway, and hands them to no helper.
+      {"allow_suid", [](MountRequest& r) { r.kernel_options.emplace_back("suid"); }},
+      {"allow_dev", [](MountRequest& r) { r.kernel_options.emplace_back("dev"); }},
   };
   return kOptions;
 }
@@ -400,6 +403,7 @@ std::string MountUsage() {
          "  lazy               fetch what is read instead of mirroring everything\n"
          "  owner=map|numeric  how owners of other hosts' files are shown (map)\n"
          "  allow_other        let other users in, too\n"
+         "  allow_suid, allow_dev  set-user-id bits and device nodes count (root's mounts only)\n"
          "  ro, noatime, noexec, nosuid, nodev ...  as for every filesystem\n"
          "\n"
          "  --foreground       stay in the foreground, log to standard error\n"

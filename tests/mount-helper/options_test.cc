@@ -47,6 +47,12 @@ TEST(OptionsTest, MountEightsDialect) {
   EXPECT_EQ(std::vector<std::string>{"noatime"}, request.kernel_options);
 }
 
+// "suid" and "dev" never get past mount(8).
+TEST(OptionsTest, WhatMountEightKeepsToItself) {
+  const auto request = Good({"w", "/m", "-o", "rw,allow_suid,allow_dev"});
+  EXPECT_EQ((std::vector<std::string>{"suid", "dev"}), request.kernel_options);
+}
+
 // Called in a folder with an entry of that name, mount(8) hands on its path.
 TEST(OptionsTest, AClusterThatMountEightTookForAPath) {
   EXPECT_EQ("btfc", Good({"/home/user/btfc", "/srv/b"}).spec);
