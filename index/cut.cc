@@ -23,9 +23,10 @@ class Cutter : public DeltaReader {
  public:
   using GiveBack = std::function<void(std::unique_ptr<Database>)>;
 
-  Cutter(std::unique_ptr<Database> database, DeviceTable& devices, Summary since,
-         GiveBack give_back)
-      : database_(std::move(database)),
+  Cutter(std::unique_ptr<Database> database, DeviceTable& devices, std::filesystem::path path,
+         Summary since, GiveBack give_back)
+      : path_(std::move(path)),
+        database_(std::move(database)),
         tables_(*database_, devices),
         give_back_(std::move(give_back)),
         transaction_(std::in_place, *database_, Transaction::Kind::kRead),
@@ -64,6 +65,8 @@ class Cutter : public DeltaReader {
       done_ = true;
       return std::optional(part.Finish(true));
     } catch (const StorageFailure& failure) {
+      // Nothing of it goes out: others would take a damaged row for what this host has.
+      if (failure.code() == Error::kCorrupt) NoteDamage(path_, failure.what());
       done_ = true;
       return failure.code();
     }
@@ -107,6 +110,7 @@ class Cutter : public DeltaReader {
     }
   }
 
+  const std::filesystem::path path_;
   std::unique_ptr<Database> database_;
   Tables tables_;
   GiveBack give_back_;
@@ -129,7 +133,7 @@ Result<std::unique_ptr<DeltaReader>> Catalogue::Cut(const Summary& since) {
   try {
     Impl* const impl = impl_.get();
     auto cutter = std::make_unique<Cutter>(
-        std::move(database), impl->devices(), since,
+        std::move(database), impl->devices(), impl->options().path, since,
         [impl](std::unique_ptr<Database> reader) { impl->GiveReader(std::move(reader)); });
     if (!cutter->HasRows()) return std::unique_ptr<DeltaReader>();
     return std::unique_ptr<DeltaReader>(std::move(cutter));

@@ -2,6 +2,7 @@
 #include <google/protobuf/unknown_field_set.h>
 
 #include "index/delta.h"
+#include "index/merkle.h"
 
 namespace btfc::index {
 namespace {
@@ -173,7 +174,12 @@ wire::Row RowEncoder::Version(VersionNo version) {
   if (row->content.size > 0) body->set_root(row->content.root.data(), row->content.root.size());
   body->set_size(row->content.size);
   body->set_mtime_ns(row->mtime_ns);
-  if (row->content.size <= kInlineMax) body->set_inline_(tables_.InlineOf(version));
+  if (row->content.size <= kInlineMax) {
+    body->set_inline_(tables_.InlineOf(version));
+    if (ContentIdOf(body->inline_()) != row->content) {
+      throw StorageFailure(Error::kCorrupt, "the bytes of a small file are not what its row says");
+    }
+  }
   part_.Put(row->known, body->mutable_known());
   SetExtra(*row, body);
   return out;

@@ -2,6 +2,8 @@
 // wrong is told, and what was answered meanwhile is there.
 #include "index/damage.h"
 
+#include <sqlite3.h>
+
 #include <fstream>
 
 #include "catalogue_fixture.h"
@@ -131,6 +133,29 @@ TEST(Damage, BytesOfASmallFile) {
     ASSERT_NO_FATAL_FAILURE(Damage(file, page, bytes, &refused));
   }
   EXPECT_EQ(refused, 1);
+}
+
+// Others would keep what they are told for ever.
+TEST(DamageTest, ADamagedSmallFileIsNamedAndNotSent) {
+  const TempDir folder;
+  const auto file = folder / "index.db";
+  MakeOne(file);
+  sqlite3* database = nullptr;
+  ASSERT_EQ(SQLITE_OK, sqlite3_open(file.c_str(), &database));
+  EXPECT_EQ(SQLITE_OK, sqlite3_exec(database,
+                                    "UPDATE version SET inline = "
+                                    "CAST(replace(CAST(inline AS TEXT), 'file7', 'fileX') AS BLOB) "
+                                    "WHERE size = 54",
+                                    nullptr, nullptr, nullptr));
+  EXPECT_EQ(1, sqlite3_changes(database));
+  sqlite3_close(database);
+  const auto catalogue = Catalogue::Open(OptionsFor(file)).value();
+  EXPECT_FALSE(DamageOf(file));
+  const auto reader = catalogue->Cut({}).value();
+  Result<std::optional<std::string>> part = reader->Next();
+  while (part && part.value()) part = reader->Next();
+  EXPECT_EQ(make_error_code(Error::kCorrupt), part.error());
+  EXPECT_TRUE(DamageOf(file));
 }
 
 }  // namespace
