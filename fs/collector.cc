@@ -30,13 +30,14 @@ bool ReachedDisk(const std::filesystem::path& path) {
 
 Collector::Collector(index::Catalogue& catalogue, ObjectStore& store, ObjectTable& objects,
                      ContentSource& source, std::chrono::milliseconds interval,
-                     const VersionPolicy& versions)
+                     const VersionPolicy& versions, OpenInodes open)
     : catalogue_(catalogue),
       store_(store),
       objects_(objects),
       source_(source),
       interval_(interval),
       versions_(versions),
+      open_(std::move(open)),
       thread_([this] { Run(); }) {}
 
 Collector::~Collector() { Stop(false); }
@@ -181,6 +182,7 @@ void Collector::LetNamesGo() {
 
 void Collector::CollectObjects() {
   PruneVersions(catalogue_, versions_, store_.objects_folder());
+  CollectRows(catalogue_, versions_, open_ ? open_() : std::unordered_set<index::Ino>());
   for (;;) {
     const auto unused = catalogue_.Unused(kUnusedAtOnce);
     if (!unused || unused.value().empty()) return;

@@ -5,9 +5,11 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "fs/content_source.h"
@@ -23,9 +25,10 @@ namespace btfc::fs {
 // calls from any thread.
 class Collector {
  public:
+  using OpenInodes = std::function<std::unordered_set<index::Ino>()>;
   Collector(index::Catalogue& catalogue, ObjectStore& store, ObjectTable& objects,
             ContentSource& source, std::chrono::milliseconds interval,
-            const VersionPolicy& versions = {});
+            const VersionPolicy& versions = {}, OpenInodes open = {});
   ~Collector();
   // Nothing goes before this: not while a crash is still being recovered from.
   void Start();
@@ -68,6 +71,7 @@ class Collector {
   ContentSource& source_;
   const std::chrono::milliseconds interval_;
   const VersionPolicy versions_;
+  const OpenInodes open_;
 
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;

@@ -46,7 +46,8 @@ Files::Impl::Impl(index::Catalogue& catalogue, ObjectStore& store, ContentSource
       objects_(store),
       spares_(store, *alarm_),
       workers_(options.commit_workers),
-      collector_(catalogue, store, objects_, source, options.collect_interval, options.versions) {}
+      collector_(catalogue, store, objects_, source, options.collect_interval, options.versions,
+                 [this] { return OpenInodes(); }) {}
 
 // Without Stop nothing is committed: what is dirty is found by the next Recover.
 Files::Impl::~Impl() {
@@ -59,6 +60,13 @@ Files::Impl::~Impl() {
 }
 
 // --- tables
+
+std::unordered_set<index::Ino> Files::Impl::OpenInodes() const {
+  const std::lock_guard lock(tables_mutex_);
+  std::unordered_set<index::Ino> open;
+  for (const auto& [ino, state] : states_) open.insert(ino);
+  return open;
+}
 
 Files::Impl::State Files::Impl::StateOf(index::Ino ino) {
   const std::lock_guard lock(tables_mutex_);

@@ -107,6 +107,7 @@ class Files::Impl {
   };
 
   // --- tables (files.cc)
+  std::unordered_set<index::Ino> OpenInodes() const;
   State StateOf(index::Ino ino);  // made if there is none
   State FindState(index::Ino ino) const;
   // Locked, and still in the table.

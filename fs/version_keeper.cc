@@ -36,4 +36,13 @@ void PruneVersions(index::Catalogue& catalogue, const VersionPolicy& policy,
   if (!pruned) spdlog::warn("earlier versions stay: {}", pruned.error().message());
 }
 
+void CollectRows(index::Catalogue& catalogue, const VersionPolicy& policy,
+                 const std::unordered_set<index::Ino>& open) {
+  index::VersionLimits limits;
+  limits.age_ns = policy.age_ns;
+  limits.absence_ns = policy.absence_ns;
+  const auto gone = catalogue.Collect(limits, open);
+  if (!gone) spdlog::warn("rows of what was deleted stay: {}", gone.error().message());
+}
+
 }  // namespace btfc::fs

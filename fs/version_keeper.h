@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <unordered_set>
 
 #include "index/catalogue.h"
 
@@ -13,6 +14,8 @@ struct VersionPolicy {
   std::int64_t age_ns = index::VersionLimits{}.age_ns;  // 0: nothing
   unsigned percent = 10;                                // of the cache's disk; counts if bytes is 0
   std::uint64_t bytes = 0;
+  // forget=: a host that is silent for longer is not waited for (see Catalogue::Collect).
+  std::int64_t absence_ns = index::VersionLimits{}.absence_ns;
 };
 
 // The policy in bytes, or less where the disk is nearly full: what was is given up before what is.
@@ -23,5 +26,10 @@ index::VersionLimits LimitsOf(const VersionPolicy& policy, std::uint64_t kept,
 // Lets go of what is beyond the policy. Any thread.
 void PruneVersions(index::Catalogue& catalogue, const VersionPolicy& policy,
                    const std::filesystem::path& folder);
+
+// Lets go of the rows of what is not kept any more, once all hosts know them. `open`: inodes that
+// are held here, perhaps without a name. Any thread.
+void CollectRows(index::Catalogue& catalogue, const VersionPolicy& policy,
+                 const std::unordered_set<index::Ino>& open);
 
 }  // namespace btfc::fs

@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "index/catalogue_impl.h"
+#include "index/collection.h"
 #include "index/delta.h"
 #include "index/fault_point.h"
 #include "index/incarnation.h"
@@ -116,6 +117,8 @@ class PartApplier {
         return Apply(row.version());
       case wire::Row::kRemoval:
         return Apply(row.removal());
+      case wire::Row::kSeen:
+        return Apply(row.seen());
       case wire::Row::BODY_NOT_SET:
         return tables_.PutOther(dot_, UnknownFields(row));
     }
@@ -209,6 +212,21 @@ class PartApplier {
     session_.Merge(std::move(row));
   }
 
+  void Apply(const wire::SeenRow& body) {
+    SeenRow row;
+    row.device = PartReader::ToId<DeviceId>(body.device());
+    const auto read = [](const auto& numbers, Summary* to) {
+      for (const auto& number : numbers) {
+        (*to)[PartReader::ToId<DeviceId>(number.device())] = number.n();
+      }
+    };
+    read(body.known(), &row.known);
+    read(body.horizon(), &row.horizon);
+    row.dot = dot_;
+    row.extra = UnknownFields(body);
+    session_.Merge(row);
+  }
+
   Session& session_;
   Tables& tables_;
   const wire::Part& part_;
@@ -228,6 +246,9 @@ class Receiver : public DeltaWriter {
     if (part.number() == 0) {
       since_ = PartReader(part).ToSummary(part.since());
       until_ = PartReader(part).ToSummary(part.until());
+      giver_.until = until_;
+      giver_.horizon = PartReader(part).ToSummary(part.horizon());
+      giver_.collected = PartReader(part).ToSummary(part.collected());
     }
     BOOST_OUTCOME_TRYV(CheckDots(part));
     BOOST_OUTCOME_TRYV(stage_.Add(bytes));
@@ -239,10 +260,15 @@ class Receiver : public DeltaWriter {
     if (!complete_) return Error::kCorrupt;
     fault::Pass("index.apply");
     bool forgotten = false;
-    const auto applied = impl_.Write([this, &forgotten](Session& session) -> Result<void> {
+    auto verdict = Collection::Verdict::kTake;
+    const auto applied = impl_.Write([&, this](Session& session) -> Result<void> {
       if (!Covers(session.known(), since_)) return Error::kNotCovered;
       forgotten = TakeIncarnationIfForgotten(session);
       if (forgotten) return Ok();
+      Collection collection(session);
+      verdict = collection.Judge(giver_);
+      if (verdict == Collection::Verdict::kLeftBehind) collection.NoteLeftBehind();
+      if (verdict != Collection::Verdict::kTake) return Ok();
       session.WatchChanges();
       const Summary known = session.known();
       for (std::size_t i = 0; i < stage_.count(); ++i) {
@@ -253,10 +279,14 @@ class Receiver : public DeltaWriter {
         PartApplier(session, part).Apply(known);
       }
       session.JoinKnown(until_);
+      session.Repair();
+      collection.Took(giver_);
       return Ok();
     });
     // What it knew has changed with its device.
     if (applied && forgotten) return Error::kNotCovered;
+    if (applied && verdict == Collection::Verdict::kNotYet) return Errno(EAGAIN);
+    if (applied && verdict == Collection::Verdict::kLeftBehind) return Errno(ESTALE);
     return applied;
   }
 
@@ -287,6 +317,7 @@ class Receiver : public DeltaWriter {
   Catalogue::Impl& impl_;
   Stage stage_;
   Summary since_, until_;
+  Giver giver_;
   bool complete_ = false;
 };
 

@@ -181,6 +181,17 @@ bool Catalogue::Impl::IsRemoved(const NodeKey& node_key) const {
   return removed_.contains(node_key);
 }
 
+std::set<NodeKey> Catalogue::Impl::Removed() const {
+  const std::lock_guard lock(state_mutex_);
+  return removed_;
+}
+
+bool Catalogue::Impl::NoteExamined(const Summary& floor, std::size_t inodes, std::size_t names) {
+  const std::lock_guard lock(state_mutex_);
+  auto now = std::make_tuple(floor, inodes, names);
+  return std::exchange(examined_, now) != now;
+}
+
 // What others call this device in conflict names, unless they know already.
 void Catalogue::Impl::WriteDeviceRow(Session& session) {
   const std::string name = options_.host_name.substr(0, kNameMax);

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "index/content.h"
@@ -158,6 +159,8 @@ struct VersionInfo {
 struct VersionLimits {
   std::int64_t age_ns = std::int64_t{30} * 24 * 3600 * 1'000'000'000;  // since it was replaced
   std::uint64_t bytes = UINT64_MAX;  // of objects that only earlier versions need
+  // A host that is silent for longer is not waited for when rows are let go of; it begins anew.
+  std::int64_t absence_ns = std::int64_t{180} * 24 * 3600 * 1'000'000'000;
 };
 
 struct PastInodes {
@@ -313,6 +316,15 @@ class Catalogue : public Replica {
   Result<std::uint64_t> Undelete(std::string_view path, std::optional<std::int64_t> time_ns);
   // Lets go of what is beyond the limits, the oldest first. Answers how much it was.
   Result<std::uint64_t> PruneVersions(const VersionLimits& limits);
+  // Lets go of the rows of what was deleted, once all hosts know them and it is not kept any more
+  // (see PruneVersions), and says what this host knows where others wait for it. Answers of how
+  // many files, folders and names. `in_use`: inodes that somebody here holds, though they may have
+  // no name.
+  Result<std::uint64_t> Collect(const VersionLimits& limits,
+                                const std::unordered_set<Ino>& in_use = {});
+  // The others let go of rows without this host, which was away for too long: it takes nothing of
+  // them, and they nothing of it, until its index is made anew (Salvage says what only it had).
+  Result<bool> WasLeftBehind();
   // Of the objects that are here for earlier versions alone.
   Result<std::uint64_t> KeptBytes();
 

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <set>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "index/catalogue.h"
@@ -84,6 +85,9 @@ class Catalogue::Impl {
   void GiveReader(std::unique_ptr<Database> reader);
 
   bool IsRemoved(const NodeKey& node_key) const;
+  std::set<NodeKey> Removed() const;
+  // False if that much was looked at with this floor before, for nothing.
+  bool NoteExamined(const Summary& floor, std::size_t inodes, std::size_t names);
   void LoadRemoved();  // under write_gate_
 
   // A remote delta may have made this cache another device.
@@ -175,6 +179,7 @@ class Catalogue::Impl {
   bool continues_ = false;  // opened with all that the process before it answered
   Summary known_;
   std::set<NodeKey> removed_;
+  std::tuple<Summary, std::size_t, std::size_t> examined_;
   std::function<void(const std::vector<Change>&)> on_change_;
   std::function<void()> on_publish_;
 };

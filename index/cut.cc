@@ -17,6 +17,7 @@ enum RowKind : std::int64_t {
   kVersionRow,
   kRemovalRow,
   kOtherRow,
+  kSeenRow,
 };
 
 class Cutter : public DeltaReader {
@@ -45,7 +46,11 @@ class Cutter : public DeltaReader {
     give_back_(std::move(database_));
   }
 
-  bool HasRows() const { return !wanted_.empty(); }
+  // What was left behind by the others has to begin anew: nothing of it is told any more.
+  bool HasRows() {
+    return !wanted_.empty() &&
+           database_->Number("SELECT count(*) FROM meta WHERE key = 'left'") == 0;
+  }
   const Summary& since() const override { return since_; }
   const Summary& until() const override { return until_; }
 
@@ -53,7 +58,10 @@ class Cutter : public DeltaReader {
     if (done_) return std::optional<std::string>();
     try {
       PartMaker part(number_);
-      if (number_ == 0) part.SetSummaries(since_, until_);
+      if (number_ == 0) {
+        part.SetSummaries(since_, until_);
+        part.SetHorizon(tables_.MetaSummary("horizon"), tables_.MetaSummary("collected"));
+      }
       ++number_;
       RowEncoder encoder(tables_, part);
       // The row that did not fit into the part before is still the cursor's.
@@ -105,6 +113,8 @@ class Cutter : public DeltaReader {
         return encoder.Version(key);
       case kRemovalRow:
         return encoder.Removal(key);
+      case kSeenRow:
+        return encoder.Seen(key);
       default:
         return encoder.Other({wanted_[device_].first, rows_->Unsigned(2)});
     }

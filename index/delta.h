@@ -47,6 +47,7 @@ class PartMaker {
  public:
   explicit PartMaker(std::uint32_t number);
   void SetSummaries(const Summary& since, const Summary& until);
+  void SetHorizon(const Summary& horizon, const Summary& collected);
   wire::Row NewRow(const Dot& dot);
   std::uint32_t Device(const DeviceId& device);
   void Put(const Stamp& stamp, wire::Stamp* to);
@@ -79,6 +80,7 @@ class RowEncoder {
   wire::Row Place(LinkNo link);
   wire::Row Version(VersionNo version);
   wire::Row Removal(LinkNo link);
+  wire::Row Seen(std::int64_t number);
   wire::Row Other(const Dot& dot);
 
  private:

@@ -27,6 +27,8 @@ class Checker {
     const bool first = part_.number() == 0;
     if (first != part_.has_since() || first != part_.has_until()) return false;
     if (first && !(Good(part_.since()) && Good(part_.until()))) return false;
+    if (!first && (part_.has_horizon() || part_.has_collected())) return false;
+    if (!Good(part_.horizon()) || !Good(part_.collected())) return false;
     return std::all_of(part_.rows().begin(), part_.rows().end(),
                        [this](const wire::Row& row) { return Good(row); });
   }
@@ -78,6 +80,10 @@ class Checker {
         return Good(row.version());
       case wire::Row::kRemoval:
         return Good(row.removal());
+      case wire::Row::kSeen:
+        // Nobody says this for another.
+        return Good(row.seen()) &&
+               row.seen().device() == part_.devices(static_cast<int>(row.dot_device()));
       case wire::Row::BODY_NOT_SET:
         break;
     }
@@ -154,6 +160,18 @@ class Checker {
     // Folders merge into one with a lower id, so that following them ends.
     return row.merged_into().empty() ||
            (GoodId(row.merged_into()) && row.merged_into() < row.link());
+  }
+
+  static bool Good(const google::protobuf::RepeatedPtrField<wire::SeenRow::Number>& numbers) {
+    if (numbers.size() > kDevicesMax) return false;
+    std::set<std::string> seen;
+    return std::all_of(numbers.begin(), numbers.end(), [&](const auto& number) {
+      return number.device().size() == kIdSize && GoodNumber(number.n()) &&
+             seen.insert(number.device()).second;
+    });
+  }
+  static bool Good(const wire::SeenRow& row) {
+    return row.device().size() == kIdSize && Good(row.known()) && Good(row.horizon());
   }
 
   const wire::Part& part_;

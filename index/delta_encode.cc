@@ -40,6 +40,11 @@ void PartMaker::SetSummaries(const Summary& since, const Summary& until) {
   Put(until, part_.mutable_until());
 }
 
+void PartMaker::SetHorizon(const Summary& horizon, const Summary& collected) {
+  Put(horizon, part_.mutable_horizon());
+  Put(collected, part_.mutable_collected());
+}
+
 std::uint32_t PartMaker::Device(const DeviceId& device) {
   const auto [found, added] = devices_.emplace(device, devices_.size());
   if (added) part_.add_devices(device.bytes.data(), device.bytes.size());
@@ -194,6 +199,24 @@ wire::Row RowEncoder::Removal(LinkNo link) {
   part_.Put(row->known, body->mutable_known());
   if (row->merged_into != 0) body->set_merged_into(Bytes(tables_.IdOfInode(row->merged_into)));
   body->set_time_ns(row->time_ns);
+  SetExtra(*row, body);
+  return out;
+}
+
+wire::Row RowEncoder::Seen(std::int64_t number) {
+  const auto row = tables_.GetSeen(tables_.devices().IdOf(number));
+  wire::Row out = part_.NewRow(row->dot);
+  auto* body = out.mutable_seen();
+  body->set_device(Bytes(row->device));
+  const auto put = [this](const Summary& summary, auto* to) {
+    for (const auto& [device, n] : summary) {
+      auto* entry = to->Add();
+      entry->set_device(Bytes(device));
+      entry->set_n(n);
+    }
+  };
+  put(row->known, body->mutable_known());
+  put(row->horizon, body->mutable_horizon());
   SetExtra(*row, body);
   return out;
 }

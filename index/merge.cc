@@ -24,6 +24,13 @@ void Session::Merge(const DeviceRow& row) {
   if (row.role == kRemovedHost) members_changed_ = true;
 }
 
+void Session::Merge(const SeenRow& row) {
+  const auto held = tables_.GetSeen(row.device);
+  if (held && held->dot.n >= row.dot.n) return;
+  tables_.PutSeen(row);
+  heard_horizons_ = true;
+}
+
 void Session::Merge(const InodeRow& row, bool pending) {
   const auto held = tables_.GetInode(row.ino);
   if (held && !Beats(row, *held)) return;

@@ -33,6 +33,16 @@ struct DeviceRow : RowHead {
   std::uint32_t role = kWriter;
 };
 
+// What the host of a device knows, and its horizon: who does not cover it may lack removals that
+// others let go of.
+struct SeenRow {
+  DeviceId device;
+  Summary known;
+  Summary horizon;
+  Dot dot;
+  std::string extra;
+};
+
 struct InodeRow : RowHead {
   Ino ino = 0;
   InodeId id;  // only of a new one

@@ -123,27 +123,28 @@ class Salvager {
         });
   }
   std::uint64_t ReadVersions() {
-    return ForEachReadable(
-        db_,
-        "SELECT version, ino, root, size, mtime, dot_dev, dot_n, inline FROM version NOT INDEXED "
-        "WHERE version > ? ORDER BY version",
-        [this](const Statement& row) {
-          const Ino ino = row.Unsigned(1);
-          const auto inode = inodes_.find(ino);
-          if (inode != inodes_.end() && inode->second.head != row.Int(0)) return;
-          // Without a name it was deleted, unless its inode or name is what was damaged.
-          if (inode != inodes_.end() && !places_.contains(ino)) return;
-          SalvagedFile file = FileOf(ino);
-          file.id = {row.Fixed<Hash>(2), row.Unsigned(3)};
-          file.mtime_ns = row.Int(4);
-          file.dot = DotOf(row, 5);
-          if (file.id.size <= kInlineMax) {
-            file.inline_bytes = row.String(7);
-            if (ContentIdOf(file.inline_bytes) != file.id) return;
-          }
-          if (inode != inodes_.end()) inode->second.seen = true;
-          visit_(file);
-        });
+    return ForEachReadable(db_,
+                           "SELECT version, ino, root, size, mtime, commit_dev, commit_n, inline "
+                           "FROM version NOT INDEXED "
+                           "WHERE version > ? ORDER BY version",
+                           [this](const Statement& row) {
+                             const Ino ino = row.Unsigned(1);
+                             const auto inode = inodes_.find(ino);
+                             if (inode != inodes_.end() && inode->second.head != row.Int(0)) return;
+                             // Without a name it was deleted, unless its inode or name is what was
+                             // damaged.
+                             if (inode != inodes_.end() && !places_.contains(ino)) return;
+                             SalvagedFile file = FileOf(ino);
+                             file.id = {row.Fixed<Hash>(2), row.Unsigned(3)};
+                             file.mtime_ns = row.Int(4);
+                             file.dot = DotOf(row, 5);
+                             if (file.id.size <= kInlineMax) {
+                               file.inline_bytes = row.String(7);
+                               if (ContentIdOf(file.inline_bytes) != file.id) return;
+                             }
+                             if (inode != inodes_.end()) inode->second.seen = true;
+                             visit_(file);
+                           });
   }
   // Files that were being written for the first time: their bytes are in working files.
   void VisitVersionless() {

@@ -21,7 +21,7 @@ struct SalvagedFile {
   ContentId id;              // kFile
   std::string inline_bytes;  // kFile, up to kInlineMax
   std::int64_t mtime_ns = 0;
-  // The row that brought the content: a host whose summary covers it has, or had, this version.
+  // The commit of the content, or a symlink's row: a host whose summary covers it has, or had, it.
   // Nothing: no other host can have it.
   std::optional<Dot> dot;
 };

@@ -70,6 +70,9 @@ void Session::Disown(const DeviceId& before) {
     update << key;
     update.Run();
   }
+  auto unsay = tables_.db().Prepare("DELETE FROM seen WHERE dev = ?");
+  unsay << number;
+  unsay.Run();
   known_.erase(before);
   auto forget = tables_.db().Prepare("UPDATE device SET known = 0 WHERE dev = ?");
   forget << number;
@@ -83,9 +86,11 @@ void Session::WatchChanges() {
   first_new_ = tables_.NextIno();
 }
 
+void Session::Repair() { Repairer(*this).Run(); }
+
 void Session::Finish() {
   watching_ = true;
-  Repairer(*this).Run();
+  Repair();
   SettleSpots();
   RefreshObjects();
   CollectChanges();

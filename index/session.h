@@ -39,6 +39,7 @@ class Session {
   std::int64_t now_ns() const { return context_.now_ns; }
   bool wrote() const { return wrote_; }  // rows that peers do not have
   bool members_changed() const { return members_changed_; }
+  bool heard_horizons() const { return heard_horizons_; }
   std::vector<Change> TakeChanges() { return std::move(changes_); }
 
   // --- rows of this host
@@ -62,6 +63,7 @@ class Session {
   void Merge(PlaceRow row);
   void Merge(VersionRow row);
   void Merge(RemovalRow row);
+  void Merge(const SeenRow& row);
   void JoinKnown(const Summary& until);
 
   // --- derive.cc
@@ -100,6 +102,8 @@ class Session {
   void WatchName(const Slot& spot) { TouchSpot(spot); }
   // Repairs, then settles what is shown. Call once, before the commit.
   void Finish();
+  // Before, where it matters what the repairs make of it.
+  void Repair();
 
  private:
   friend class Repairer;
@@ -149,6 +153,7 @@ class Session {
   Summary known_before_;
   bool wrote_ = false;
   bool members_changed_ = false;  // a host was removed
+  bool heard_horizons_ = false;   // rows "seen" came
   bool watching_ = false;
   Ino first_new_ = ~Ino{0};  // inodes from here on are new with this transaction: nobody shows them
 

@@ -356,6 +356,42 @@ Summary Tables::Known() {
   return known;
 }
 
+std::optional<SeenRow> Tables::GetSeen(const DeviceId& device) {
+  const auto number = devices_.IfKnown(device);
+  if (!number) return std::nullopt;
+  auto find = db_.Prepare("SELECT known, horizon, dot_dev, dot_n, extra FROM seen WHERE dev = ?");
+  find << *number;
+  if (!find.Step()) return std::nullopt;
+  return SeenRow{device, devices_.Decode(find.Bytes(0)), devices_.Decode(find.Bytes(1)),
+                 ReadDot(find, 2), find.String(4)};
+}
+
+void Tables::PutSeen(const SeenRow& row) {
+  const std::string known = devices_.Encode(db_, row.known);
+  const std::string horizon = devices_.Encode(db_, row.horizon);
+  auto put = db_.Prepare(
+      "INSERT INTO seen (dev, known, horizon, dot_dev, dot_n, extra) VALUES (?, ?, ?, ?, ?, ?) "
+      "ON CONFLICT (dev) DO UPDATE SET known = excluded.known, horizon = excluded.horizon, "
+      "dot_dev = excluded.dot_dev, dot_n = excluded.dot_n, extra = excluded.extra");
+  put << devices_.NumberOf(db_, row.device) << known << horizon;
+  Bind(put, row.dot);
+  put << row.extra;
+  put.Run();
+}
+
+Summary Tables::MetaSummary(const char* key) {
+  auto find = db_.Prepare("SELECT value FROM meta WHERE key = CAST(? AS TEXT)");
+  find << std::string_view(key);
+  return find.Step() ? devices_.Decode(find.Bytes(0)) : Summary();
+}
+
+void Tables::PutMetaSummary(const char* key, const Summary& summary) {
+  const std::string bytes = devices_.Encode(db_, summary);
+  auto put = db_.Prepare("INSERT OR REPLACE INTO meta (key, value) VALUES (CAST(? AS TEXT), ?)");
+  put << std::string_view(key) << bytes;
+  put.Run();
+}
+
 // --- rows of kinds that this version does not know
 
 void Tables::PutOther(const Dot& dot, std::string_view row) {

@@ -74,6 +74,10 @@ class Tables {
   std::optional<DeviceRow> GetDevice(const DeviceId& device);
   void PutDevice(const DeviceRow& row);
   void PutKnown(const DeviceId& device, std::uint64_t n);
+  std::optional<SeenRow> GetSeen(const DeviceId& device);
+  void PutSeen(const SeenRow& row);
+  Summary MetaSummary(const char* key);  // empty if there is none
+  void PutMetaSummary(const char* key, const Summary& summary);
   Summary Known();
 
   // --- rows of kinds that this version does not know

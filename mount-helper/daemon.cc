@@ -60,6 +60,7 @@ class Daemon {
   // Each step tells the reporter what is wrong and answers false if the mount cannot be.
   bool CheckMountPoint();
   bool TakeCache();
+  bool WasLeftBehind(index::Catalogue& catalogue) const;
   bool OpenIndex();
   bool OpenFiles();
   bool MakeMount();
@@ -185,6 +186,13 @@ bool Daemon::TakeCache() {
   return true;
 }
 
+// An index that is set aside already is taken up first.
+bool Daemon::WasLeftBehind(index::Catalogue& catalogue) const {
+  if (RebuildPending(request_.cache)) return false;
+  const auto left = catalogue.WasLeftBehind();
+  return left && left.value();
+}
+
 bool Daemon::OpenIndex() {
   index::CatalogueOptions options;
   options.path = request_.cache / "index.db";
@@ -197,6 +205,20 @@ bool Daemon::OpenIndex() {
   first_mount_ = !std::filesystem::exists(options.path, error);
   if (first_mount_) ImportJob::NotePending(request_.cache);
   auto catalogue = index::Catalogue::Open(options);
+  if (catalogue && WasLeftBehind(*catalogue.value())) {
+    catalogue.value().reset();
+    const auto aside = PutIndexAside(request_.cache);
+    if (!aside) {
+      return Fail(kExitFailed, fmt::format("cannot set the index {} aside: {}",
+                                           options.path.string(), aside.error().message()));
+    }
+    // A host that may only read has nothing of its own.
+    if (membership_.cluster.invited) std::filesystem::remove_all(request_.cache / "damaged", error);
+    reporter_.Say(
+        "This host was away for too long: its index comes from the other hosts anew, and what only "
+        "it has is added.");
+    catalogue = index::Catalogue::Open(options);
+  }
   if (catalogue) {
     catalogue_ = std::move(catalogue.value());
     return true;

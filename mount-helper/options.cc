@@ -85,6 +85,18 @@ Complaint SetVersions(MountRequest& request, const std::string& value) {
   return {};
 }
 
+// Days, or "never".
+Complaint SetForget(MountRequest& request, const std::string& value) {
+  constexpr std::uint32_t kDaysMax = 36500;
+  constexpr std::int64_t kDay_ns = std::int64_t{86400} * 1'000'000'000;
+  const std::string_view days(value.data(), value.size() - (value.ends_with("d") ? 1 : 0));
+  const auto number = value == "never" ? kDaysMax : Number<std::uint32_t>(days);
+  if (!number || *number == 0 || *number > kDaysMax)
+    return "it is a number of days: 180d; or never";
+  request.versions.absence_ns = *number * kDay_ns;
+  return {};
+}
+
 Complaint SetImport(MountRequest& request, const std::string& value) {
   static const std::map<std::string, ImportMode> kModes = {
       {"copy", ImportMode::kCopy}, {"link", ImportMode::kLink}, {"none", ImportMode::kNone}};
@@ -189,6 +201,7 @@ const std::map<std::string, WithValue, std::less<>>& ValueOptions() {
       {"read_timeout", SetReadTimeout},
       {"import", SetImport},
       {"versions", SetVersions},
+      {"forget", SetForget},
       {"owner", SetOwner},
   };
   return kOptions;
@@ -397,6 +410,8 @@ std::string MountUsage() {
          "  dht | nodht        find hosts by the distributed hash table (nodht)\n"
          "  versions=AGE[:ROOM] how long earlier versions are kept, and in how much room "
          "(30d:10%)\n"
+         "  forget=DAYS        how long a silent host is waited for before traces of what was "
+         "deleted go (180d)\n"
          "  read_timeout=TIME  how long a read waits for bytes that nobody delivers (60s)\n"
          "  import=copy|link|none  what to do with files in the mount point at the first mount "
          "(copy)\n"

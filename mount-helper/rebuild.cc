@@ -210,6 +210,8 @@ Result<void> SetIndexAside(const sfs::path& cache, bool alone, std::string* why)
   return moved;
 }
 
+Result<void> PutIndexAside(const sfs::path& cache) { return MoveAll(cache, false); }
+
 bool RebuildPending(const sfs::path& cache) {
   std::error_code error;
   return sfs::exists(ReadyMark(cache), error);

@@ -18,6 +18,9 @@ namespace btfc::mount_helper {
 // the folder, so none is waited for. On failure `why` says it for a person.
 Result<void> SetIndexAside(const std::filesystem::path& cache, bool alone, std::string* why);
 
+// The same for the daemon, which has the cache's lock and has not opened the index.
+Result<void> PutIndexAside(const std::filesystem::path& cache);
+
 // Whether a mount has something to take up, and whether it waits for other hosts before.
 bool RebuildPending(const std::filesystem::path& cache);
 bool RebuildAlone(const std::filesystem::path& cache);

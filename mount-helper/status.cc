@@ -197,6 +197,12 @@ json GatherStatus(index::Catalogue& catalogue, const fs::Files& files, const tor
                  {"open_files", OpenFilesOf(catalogue, files)},
                  {"waiting_reads", files_status.waiting},
                  {"warnings", WarningsOf(swarm_status)}};
+  if (const auto left = catalogue.WasLeftBehind(); left && left.value()) {
+    status["warnings"].push_back(
+        "this host was away for too long, and exchanges no names with the others: umount, and "
+        "mount "
+        "again; its index is made anew then, and what only this host has is kept");
+  }
   AddCounts(status, catalogue);
   AddFailing(status, catalogue, files);
   status["health"] = HealthOf(status, swarm_status);

@@ -67,6 +67,15 @@ void DeltaReceiver::Finish(const PeerPtr& peer, State& state, const wire::Delta&
     sender_.SendResult(peer, delta.id(), wire::DeltaResult::NOT_COVERED);
   } else if (done.error() == Error::kCorrupt) {
     members_.Nonsense(peer->link, "a corrupt delta");
+  } else if (done.error() == Errno(EAGAIN) || done.error() == Errno(ESTALE)) {
+    // One of the two has to hear first what the other let go of; or was away for too long.
+    if (!std::exchange(state.refused, true)) {
+      spdlog::warn("rows from {} are not taken: {}", peer->name,
+                   done.error() == Errno(ESTALE)
+                       ? "this host was away for too long and has to be mounted anew"
+                       : "one of us was away for too long, or has not heard enough yet");
+    }
+    sender_.SendResult(peer, delta.id(), wire::DeltaResult::FAILED);
   } else {
     spdlog::error("cannot apply a delta from {}: {}", peer->name, done.error().message());
     sender_.SendResult(peer, delta.id(), wire::DeltaResult::FAILED);

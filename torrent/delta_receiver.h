@@ -26,6 +26,7 @@ class DeltaReceiver {
     std::unique_ptr<index::DeltaWriter> writer;  // null when the rest of this delta is skipped
     std::uint64_t dealt_bytes = 0;
     std::uint64_t told_bytes = 0;
+    bool refused = false;  // said so
   };
 
   void TakePart(const PeerPtr& peer, State& state, const wire::Delta& delta);

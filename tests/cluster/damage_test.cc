@@ -100,5 +100,32 @@ TEST(DamageTest, AnEmptiedCacheDeletesNothingElsewhere) {
   }
 }
 
+TEST(DamageTest, ADamagedIndexIsNamedInTheStatus) {
+  BTFC_NEEDS_LAB();
+  Lab lab(1);
+  ASSERT_TRUE(lab.StartAll());
+  const std::string text = "these bytes are in the index";
+  WriteFile(lab[0] / "f", text);
+  ASSERT_EQ(0, lab[0].Stop());
+  const auto index = lab[0].cache() / "index.db";
+  std::string bytes = ReadFile(index);
+  const auto at = bytes.find(text);
+  ASSERT_NE(std::string::npos, at);
+  for (auto next = at; next != std::string::npos; next = bytes.find(text, next)) bytes[next] = 'T';
+  WriteFile(index, bytes);
+  ASSERT_TRUE(lab[0].Start());
+  const auto status = [&] {
+    return RunProgram({BTFC_PROGRAM, "status", "--json", "--cache", lab[0].cache().native()})
+        .output;
+  };
+  EXPECT_EQ(std::string::npos, status().find("the index is damaged"));
+  const int fd = open((lab[0] / "f").c_str(), O_RDONLY);
+  char byte = 0;
+  EXPECT_FALSE(fd >= 0 && read(fd, &byte, 1) == 1) << "wrong bytes are never read";
+  if (fd >= 0) close(fd);
+  EXPECT_NE(std::string::npos, status().find("the index is damaged")) << status();
+  EXPECT_NE(std::string::npos, status().find("btfc rebuild"));
+}
+
 }  // namespace
 }  // namespace btfc::cluster

@@ -2,6 +2,10 @@
 // safe before is damaged, and everything goes on.
 #include "tests/fs/power_loss.h"
 
+#include <algorithm>
+#include <set>
+#include <sstream>
+
 #include "tests/fs/disk_log.h"
 #include "tests/fs/files_fixture.h"
 
@@ -239,6 +243,48 @@ TEST(PowerLoss, WhatWasSyncedIsThere) {
     const TempDir after("power-after");
     ASSERT_NO_FATAL_FAILURE(history.Check(seed, after.path()));
     if (testing::Test::HasFailure()) return;
+  }
+}
+
+// Else a power cut could bring the row back whose object is gone.
+TEST(PowerLoss, AnObjectGoesWhenItsRemovalIsOnTheDisk) {
+  const TempDir folder("power");
+  DiskLog log(folder.path());
+  Host host('a', folder.path());
+  host.options.collect_interval = std::chrono::milliseconds(1);
+  host.options.versions.age_ns = 0;
+  host.Start();
+  std::vector<std::size_t> removed;  // the row is written, if not synced
+  for (unsigned i = 0; i < 10; ++i) {
+    const auto ino = host.File("f", Bytes(100'000, i));
+    const auto object = host.store->ObjectPath(host.Id(ino));
+    ASSERT_TRUE(Eventually([&] { return host.WorkNames().empty(); }));
+    ASSERT_TRUE(host.catalogue->Unlink(index::kRootIno, "f"));
+    ASSERT_FALSE(host.catalogue->Known().empty());
+    removed.push_back(log.Now());
+    host.files->Unlinked(ino);
+    ASSERT_TRUE(Eventually([&] { return !std::filesystem::exists(object); }));
+  }
+  host.Stop();
+  log.Stop();
+  std::istringstream lines(log.Describe(0, log.Now()));
+  std::set<std::string> logs;  // files called index.db-wal
+  std::vector<std::size_t> synced;
+  std::vector<std::size_t> gone;
+  for (std::string line; std::getline(lines, line);) {
+    std::size_t at = 0;
+    std::string word;
+    std::istringstream(line) >> at >> word;
+    const auto file = line.substr(line.find(" file ") + 6);
+    const auto number = file.substr(0, file.find(' '));
+    if (word == "make" && line.find("index.db-wal") != std::string::npos) logs.insert(number);
+    if (word == "sync" && logs.contains(number)) synced.push_back(at);
+    if (word == "unlink" && line.find(" objects/") != std::string::npos) gone.push_back(at);
+  }
+  ASSERT_EQ(gone.size(), removed.size());
+  for (std::size_t i = 0; i < gone.size(); ++i) {
+    const auto after = std::lower_bound(synced.begin(), synced.end(), removed[i]);
+    EXPECT_TRUE(after != synced.end() && *after < gone[i]) << log.Describe(removed[i], gone[i] + 1);
   }
 }
 

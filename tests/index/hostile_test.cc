@@ -26,6 +26,7 @@ class HostileTest : public CatalogueTest {
     a_.Create("/gone", "x");
     a_.Unlink("/gone");
     a_.Rename("/l", "/m");
+    ASSERT_TRUE(a_->Collect({}));  // it says what it knows
   }
 
   wire::Part Part() {
@@ -173,6 +174,15 @@ const Tampering kTamperings[] = {
     {"HostNameLong", wire::Row::kDevice,
      [](auto& row) { row.mutable_device()->set_name(std::string(256, 'h')); }},
     {"RoleUnknown", wire::Row::kDevice, [](auto& row) { row.mutable_device()->set_role(9); }},
+    {"SeenByAnother", wire::Row::kSeen,
+     [](auto& row) { row.mutable_seen()->set_device(std::string(16, 'o')); }},
+    {"SeenByNobody", wire::Row::kSeen, [](auto& row) { row.mutable_seen()->set_device("o"); }},
+    {"SeenNothingOfADevice", wire::Row::kSeen,
+     [](auto& row) { row.mutable_seen()->add_known()->set_device(std::string(16, 'o')); }},
+    {"SeenTwice", wire::Row::kSeen,
+     [](auto& row) { *row.mutable_seen()->add_known() = row.seen().known(0); }},
+    {"HorizonOfNoDevice", wire::Row::kSeen,
+     [](auto& row) { row.mutable_seen()->add_horizon()->set_n(1); }},
     {"KeyShort", wire::Row::kDevice, [](auto& row) { row.mutable_device()->set_key("k"); }},
 };
 
@@ -202,6 +212,12 @@ TEST_F(HostileTest, PartsThatAreNotAsTheyShouldBe) {
   EXPECT_EQ(make_error_code(Error::kCorrupt), GiveError(part));
   part = Part();
   part.clear_until();
+  EXPECT_EQ(make_error_code(Error::kCorrupt), GiveError(part));
+  part = Part();
+  part.mutable_horizon()->add_known()->set_device(77);
+  EXPECT_EQ(make_error_code(Error::kCorrupt), GiveError(part));
+  part = Part();
+  part.mutable_collected()->add_known()->set_n(0);
   EXPECT_EQ(make_error_code(Error::kCorrupt), GiveError(part));
   part = Part();
   part.set_devices(0, "short");

@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "simulation_cache.h"
@@ -22,8 +23,9 @@ inline const std::vector<std::string> kNames = {"a.txt", ".b", "c"};
 // One test thread.
 class Simulation {
  public:
-  // Catalogues live below `folder`, which is empty.
-  Simulation(std::uint64_t seed, std::filesystem::path folder);
+  // Catalogues live below `folder`, which is empty. `collecting`: hosts that all know each other
+  // let go of the rows of what was deleted; none leaves, comes later, or goes back to a backup.
+  Simulation(std::uint64_t seed, std::filesystem::path folder, bool collecting = false);
 
   // Random operations, then full exchange and every check.
   void Run();
@@ -79,6 +81,8 @@ class Simulation {
   void Restore(Host& host);
   void Join();
   void Leave(std::size_t at);
+  void CollectStep(Host& host);
+  void CollectAll();
   void Settle();
   void ExchangeAll();
   void CheckNothingLost();
@@ -122,6 +126,7 @@ class Simulation {
 
   const std::uint64_t seed_;
   const std::filesystem::path folder_;
+  const bool collecting_;
   Random random_;
   std::vector<Host> hosts_;
   bool skewed_ = false;

@@ -24,7 +24,7 @@ std::optional<std::uint64_t> Setting(const char* name) {
 }
 
 // The trace of one seed; a failed run fails the test.
-std::vector<std::string> RunSeed(std::uint64_t seed) {
+std::vector<std::string> RunSeed(std::uint64_t seed, bool collecting = false) {
   const auto folder = std::filesystem::path(testing::TempDir()) /
                       ("simulation-" + std::to_string(::getpid()) + "-" + std::to_string(seed));
   std::filesystem::remove_all(folder);
@@ -33,12 +33,13 @@ std::vector<std::string> RunSeed(std::uint64_t seed) {
   {
     std::optional<Simulation> simulation;
     try {
-      simulation.emplace(seed, folder);
+      simulation.emplace(seed, folder, collecting);
       simulation->Run();
     } catch (const std::exception& error) {
       ADD_FAILURE() << "seed " << seed << ": " << error.what()
                     << "\nagain: BTFC_SIMULATION_SEED=" << seed
-                    << " simulation_tests --gtest_filter=Simulation.Seeds";
+                    << " simulation_tests --gtest_filter=Simulation."
+                    << (collecting ? "Collecting" : "Seeds");
     }
     if (simulation) trace = simulation->trace();
   }
@@ -46,17 +47,24 @@ std::vector<std::string> RunSeed(std::uint64_t seed) {
   return trace;
 }
 
-TEST(Simulation, Seeds) {
+void RunSeeds(bool collecting) {
   if (const auto seed = Setting("BTFC_SIMULATION_SEED")) {
-    for (const std::string& line : RunSeed(*seed)) std::printf("%s\n", line.c_str());
+    for (const std::string& line : RunSeed(*seed, collecting)) std::printf("%s\n", line.c_str());
     return;
   }
   const std::uint64_t first = Setting("BTFC_SIMULATION_FIRST").value_or(1);
   const std::uint64_t count =
       Setting("BTFC_SIMULATION_SEEDS")
           .value_or(std::getenv("BTFC_LONG") != nullptr ? kLongSeeds : kDefaultSeeds);
-  for (std::uint64_t seed = first; seed < first + count && !HasFailure(); ++seed) RunSeed(seed);
+  for (std::uint64_t seed = first; seed < first + count && !testing::Test::HasFailure(); ++seed) {
+    RunSeed(seed, collecting);
+  }
 }
+
+TEST(Simulation, Seeds) { RunSeeds(false); }
+
+// With hosts that let go of the rows of what was deleted.
+TEST(Simulation, Collecting) { RunSeeds(true); }
 
 TEST(Simulation, EarlierFailures) {
   for (const std::uint64_t seed : kEarlierFailures) RunSeed(seed);

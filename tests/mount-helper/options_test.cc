@@ -89,6 +89,22 @@ TEST(OptionsTest, EveryOptionArrives) {
   EXPECT_EQ(ImportMode::kLink, request.import);
 }
 
+TEST(OptionsTest, HowLongASilentHostIsWaitedFor) {
+  constexpr std::int64_t kDay_ns = std::int64_t{86'400} * 1'000'000'000;
+  const auto forget = [](const std::string& value) {
+    return Good({"/m", "-o", "forget=" + value}).versions.absence_ns;
+  };
+  EXPECT_EQ(180 * kDay_ns, Good({"/m"}).versions.absence_ns);
+  EXPECT_EQ(30 * kDay_ns, forget("30"));
+  EXPECT_EQ(7 * kDay_ns, forget("7d"));
+  EXPECT_LT(36'000 * kDay_ns, forget("never"));
+  for (const char* wrong : {"d", "0", "-1", "7h", "36501", "soon"}) {
+    EXPECT_NE(std::string::npos,
+              Wrong({"/m", "-o", std::string("forget=") + wrong}).find("number of days"))
+        << wrong;
+  }
+}
+
 TEST(OptionsTest, WhatIsKeptOfEarlierVersions) {
   constexpr std::int64_t kHour = std::int64_t{3600} * 1'000'000'000;
   const auto versions = [](const std::string& value) {

@@ -1,0 +1,401 @@
+#include "index/collection.h"
+
+#include <algorithm>
+
+#include "index/catalogue_impl.h"
+#include "index/summaries.h"
+
+namespace btfc::index {
+namespace {
+
+constexpr std::size_t kLetGoAtOnce = 256;  // in one transaction
+
+bool KnowsAny(const Summary& known, const Summary& of) {
+  return std::any_of(of.begin(), of.end(), [&known](const auto& entry) {
+    return entry.second > 0 && Covers(known, Dot{entry.first, 1});
+  });
+}
+
+// A stranger, who has nothing of what is below the horizon, is not: it has nothing to be removed.
+bool Behind(const Summary& known, const Summary& horizon) {
+  return !Covers(known, horizon) && KnowsAny(known, horizon);
+}
+
+void MeetInto(Summary& summary, const Summary& other) {
+  for (auto entry = summary.begin(); entry != summary.end();) {
+    const auto found = other.find(entry->first);
+    entry->second = found == other.end() ? 0 : std::min(entry->second, found->second);
+    entry = entry->second == 0 ? summary.erase(entry) : std::next(entry);
+  }
+}
+
+// All rows of an inode, as (dot_dev, dot_n); and those of one link.
+constexpr char kRowsOfInode[] =
+    "SELECT dot_dev, dot_n FROM inode WHERE ino = ?1 AND kind IS NOT NULL "
+    "UNION ALL SELECT a_dot_dev, a_dot_n FROM inode WHERE ino = ?1 AND a_dot_dev IS NOT NULL "
+    "UNION ALL SELECT dot_dev, dot_n FROM attr WHERE ino = ?1 "
+    "UNION ALL SELECT dot_dev, dot_n FROM place WHERE ino = ?1 "
+    "UNION ALL SELECT r.dot_dev, r.dot_n FROM place p JOIN removal r ON r.link = p.link "
+    "  WHERE p.ino = ?1 "
+    "UNION ALL SELECT dot_dev, dot_n FROM version WHERE ino = ?1";
+constexpr char kRowsOfLink[] =
+    "SELECT dot_dev, dot_n FROM place WHERE link = ?1 AND ino IS NOT NULL "
+    "UNION ALL SELECT dot_dev, dot_n FROM removal WHERE link = ?1";
+
+// The dots of what is deleted here, where it is not let go of yet.
+Summary DeadRowsIn(Database& db, const DeviceTable& devices) {
+  Summary dead;
+  auto find = db.Prepare(
+      "SELECT dot_dev, max(dot_n) FROM ("
+      "  SELECT dot_dev, dot_n FROM removal "
+      "  UNION ALL SELECT dot_dev, dot_n FROM inode WHERE gone <> 0 "
+      "  UNION ALL SELECT a_dot_dev, a_dot_n FROM inode WHERE gone <> 0 "
+      "  UNION ALL SELECT a.dot_dev, a.dot_n FROM inode i JOIN attr a ON a.ino = i.ino "
+      "    WHERE i.gone <> 0 "
+      "  UNION ALL SELECT p.dot_dev, p.dot_n FROM removal r JOIN place p ON p.link = r.link "
+      "  UNION ALL SELECT v.dot_dev, v.dot_n FROM inode i JOIN version v ON v.ino = i.ino "
+      "    WHERE i.gone <> 0) "
+      "WHERE dot_n IS NOT NULL GROUP BY dot_dev");
+  while (find.Step()) JoinInto(dead, Dot{devices.IdOf(find.Int(0)), find.Unsigned(1)});
+  return dead;
+}
+
+}  // namespace
+
+// --- what this host keeps of it
+
+bool Collection::WasLeftBehind() {
+  return db_.Number("SELECT count(*) FROM meta WHERE key = 'left'") > 0;
+}
+
+void Collection::NoteLeftBehind() {
+  db_.Execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('left', 1)");
+}
+
+// Of each host the latest row, whichever of its devices wrote it.
+Collection::Hosts Collection::ReadHosts(const std::set<NodeKey>& removed) {
+  Hosts hosts;
+  auto find = db_.Prepare(
+      "SELECT d.key, d.id, d.dot_dev, d.dot_n, s.dev FROM device d LEFT JOIN seen s "
+      "ON s.dev = d.dev WHERE d.key IS NOT NULL AND d.role <> 2 ORDER BY d.time, d.dev");
+  while (find.Step()) {
+    const auto key = find.Fixed<NodeKey>(0);
+    if (removed.contains(key)) continue;
+    Host& host = hosts[key];
+    host.devices.push_back(tables_.ReadDot(find, 2));
+    if (find.IsNull(4)) continue;
+    if (auto row = tables_.GetSeen(find.Fixed<DeviceId>(1))) host.said = std::move(row);
+  }
+  return hosts;
+}
+
+// --- horizons
+
+// Something deleted is open for writing: its next version would bring it back.
+bool Collection::Busy() {
+  return db_.Number(
+             "SELECT EXISTS (SELECT 1 FROM dirty d JOIN inode i ON i.ino = d.ino "
+             "WHERE i.live_links = 0 AND i.pending = 0 AND i.kind IS NOT NULL AND d.orphan = 0)") >
+         0;
+}
+
+bool Collection::AllBelow(const char* sql, std::int64_t key, const Summary& floor, Summary* dots) {
+  auto find = db_.Prepare(sql);
+  find << key;
+  while (find.Step()) {
+    if (find.IsNull(0) || find.Int(1) == 0) return false;
+    const Dot dot = tables_.ReadDot(find, 0);
+    if (!Covers(floor, dot)) return false;
+    if (dots != nullptr) JoinInto(*dots, dot);
+  }
+  return true;
+}
+
+// It lives, but below the horizon it was dead: others may have let go of it.
+bool Collection::Strange(Ino ino, const Summary& horizon) {
+  const auto inode = tables_.GetInode(ino);
+  if (!inode || inode->dot.n == 0 || !Covers(horizon, inode->dot)) return false;
+  for (const LinkNo no : tables_.LinksOf(ino)) {
+    const auto removal = tables_.GetRemoval(no);
+    if (removal && !Covers(horizon, removal->dot)) return false;
+    const auto link = tables_.GetLink(no);
+    if (link && IsLive(*link) && link->dot.n != 0 && Covers(horizon, link->dot)) return false;
+  }
+  return true;
+}
+
+bool Collection::Fits(const Summary& horizon) {
+  if (!Covers(session_.known(), horizon)) return false;
+  auto find = db_.Prepare(
+      "SELECT DISTINCT p.ino FROM removal r JOIN place p ON p.link = r.link "
+      "JOIN inode i ON i.ino = p.ino WHERE i.live_links > 0");
+  std::vector<Ino> revived;
+  while (find.Step()) revived.push_back(find.Unsigned(0));
+  return std::none_of(revived.begin(), revived.end(),
+                      [&](Ino ino) { return Strange(ino, horizon); });
+}
+
+void Collection::Adopt(const Summary& raised) {
+  const Summary held = horizon();
+  if (Covers(held, raised) || Busy() || !Fits(raised)) return;
+  tables_.PutMetaSummary("horizon", Join(held, raised));
+}
+
+Collection::Verdict Collection::Judge(const Giver& giver) {
+  if (WasLeftBehind()) return Verdict::kLeftBehind;
+  Adopt(giver.horizon);
+  Adopt(giver.collected);
+  const Summary mine = horizon();
+  const Summary gone = collected();
+  const bool new_here = !KnowsAny(session_.known(), giver.collected);
+  const bool behind = Behind(giver.until, mine);
+  const bool aware = Covers(giver.horizon, gone) || !KnowsAny(giver.until, gone);
+  const bool this_aware = Covers(mine, giver.collected) || new_here;
+  if (!behind && aware && this_aware) return Verdict::kTake;
+  if (this_aware || Busy() || Fits(giver.collected)) return Verdict::kNotYet;
+  if (behind && !aware && mine < giver.horizon) return Verdict::kNotYet;
+  return Verdict::kLeftBehind;
+}
+
+void Collection::Took(const Giver& giver) {
+  // One who was new here covers it by now, and has nothing of what was let go of.
+  if (Covers(session_.known(), giver.horizon)) Adopt(giver.horizon);
+  if (!session_.heard_horizons()) return;
+  std::vector<Summary> heard;
+  auto find = db_.Prepare("SELECT horizon FROM seen");
+  while (find.Step()) heard.push_back(tables_.devices().Decode(find.Bytes(0)));
+  for (const auto& one : heard) Adopt(one);
+}
+
+std::set<NodeKey> Collection::Silent(const Hosts& hosts, const Summary& dead,
+                                     std::int64_t absence_ns) {
+  std::set<NodeKey> silent;
+  const NodeKey self = tables_.GetDevice(session_.self())->key;
+  for (const auto& [key, host] : hosts) {
+    if (key == self) continue;
+    auto drop = db_.Prepare("DELETE FROM awaited WHERE key = ?1 AND (?2 OR said <> ?3)");
+    const std::string said =
+        host.said ? ToHex(host.said->device) + std::to_string(host.said->dot.n) : "";
+    drop << key << (host.said && Covers(host.said->known, dead) ? 1 : 0) << said;
+    drop.Run();
+    if (host.said && Covers(host.said->known, dead)) continue;
+    auto since = db_.Prepare("SELECT since FROM awaited WHERE key = ?");
+    since << key;
+    if (since.Step()) {
+      if (session_.now_ns() - since.Int(0) > absence_ns) silent.insert(key);
+      continue;
+    }
+    auto note = db_.Prepare("INSERT INTO awaited (key, since, said) VALUES (?, ?, ?)");
+    note << key << session_.now_ns() << said;
+    note.Run();
+  }
+  return silent;
+}
+
+void Collection::Raise(const Hosts& hosts, const Summary& dead, std::int64_t absence_ns) {
+  auto silent = Silent(hosts, dead, absence_ns);
+  // Of two parts only one may leave the other behind.
+  const std::size_t counted = hosts.size() - silent.size();
+  if (2 * counted < hosts.size() ||
+      (2 * counted == hosts.size() && silent.contains(hosts.begin()->first))) {
+    silent.clear();
+  }
+  const NodeKey self = tables_.GetDevice(session_.self())->key;
+  Summary all = session_.known();
+  for (const auto& [key, host] : hosts) {
+    if (key == self || silent.contains(key)) continue;
+    MeetInto(all, host.said ? host.said->known : Summary());
+  }
+  Adopt(all);
+}
+
+void Collection::Tell(const Summary& dead, const std::set<NodeKey>& removed,
+                      std::int64_t absence_ns) {
+  if (WasLeftBehind()) return;
+  if (dead.empty() && horizon().empty()) return;
+  const Hosts hosts = ReadHosts(removed);
+  if (!dead.empty() && !Covers(horizon(), dead)) Raise(hosts, dead, absence_ns);
+  if (Busy()) return;
+  const auto held = tables_.GetSeen(session_.self());
+  const Summary mine = horizon();
+  if (held && Covers(held->known, dead) && held->horizon == mine) return;
+  SeenRow row;
+  row.device = session_.self();
+  row.known = session_.known();
+  row.horizon = mine;
+  row.dot = session_.NextDot();
+  session_.Merge(row);
+}
+
+// --- letting go
+
+Summary Collection::Floor(const std::set<NodeKey>& removed) {
+  const Hosts hosts = ReadHosts(removed);
+  const Summary mine = horizon();
+  const NodeKey self = tables_.GetDevice(session_.self())->key;
+  Summary floor = mine;
+  for (const auto& [key, host] : hosts) {
+    if (key == self) continue;
+    const bool counted_once = std::all_of(host.devices.begin(), host.devices.end(),
+                                          [&mine](const Dot& dot) { return Covers(mine, dot); });
+    if (counted_once && !Covers(host.said ? host.said->known : Summary(), mine)) continue;
+    MeetInto(floor, host.said ? host.said->horizon : Summary());
+  }
+  return floor;
+}
+
+void Collection::Drop(const char* sql, std::int64_t key) {
+  auto drop = db_.Prepare(sql);
+  drop << key;
+  drop.Run();
+}
+
+// A folder stays while a row is in it.
+bool Collection::IsNamed(Ino ino) {
+  auto find = db_.Prepare(
+      "SELECT EXISTS (SELECT 1 FROM place WHERE parent = ?1 AND up IS NULL) "
+      "OR EXISTS (SELECT 1 FROM place WHERE up = ?2 AND parent = ?1) "
+      "OR EXISTS (SELECT 1 FROM removal WHERE merged = ?1) "
+      "OR EXISTS (SELECT 1 FROM inode WHERE copy_of = ?1) "
+      "OR EXISTS (SELECT 1 FROM dirty WHERE ino = ?1) "
+      "OR EXISTS (SELECT 1 FROM place p JOIN pending_removal w ON w.link = p.link "
+      "  WHERE p.ino = ?1) "
+      "OR EXISTS (SELECT 1 FROM place p JOIN inode i ON i.ino = p.ino "
+      "  WHERE p.prev_parent = ?1 AND p.state & 1 AND i.kind = 2)");
+  find << ino << session_.Follow(ino);
+  return find.Step() && find.Int(0) != 0;
+}
+
+// An inode without a name, which is not kept any more.
+bool Collection::LetGo(Ino ino, const Summary& floor) {
+  auto still = db_.Prepare("SELECT 1 FROM inode WHERE ino = ? AND gone = -1 AND pending = 0");
+  still << ino;
+  if (!still.Step() || IsNamed(ino)) return false;
+  Summary dots;
+  const auto key = static_cast<std::int64_t>(ino);
+  if (!AllBelow(kRowsOfInode, key, floor, &dots)) return false;
+  const InodeId id = tables_.IdOfInode(ino);
+  session_.DropGone(ino);
+  Drop("DELETE FROM removal WHERE link IN (SELECT link FROM place WHERE ino = ?)", key);
+  Drop("DELETE FROM place WHERE ino = ?", key);
+  Drop("DELETE FROM version WHERE ino = ?", key);
+  Drop("DELETE FROM attr WHERE ino = ?", key);
+  Drop("DELETE FROM inode WHERE ino = ?", key);
+  // Where a name came from is kept with it, as an id that leads nowhere.
+  auto from = db_.Prepare("SELECT 1 FROM place WHERE prev_parent = ? LIMIT 1");
+  from << ino;
+  if (from.Step()) {
+    auto stub = db_.Prepare("INSERT INTO inode (ino, id) VALUES (?, ?)");
+    stub << ino << id;
+    stub.Run();
+  }
+  tables_.PutMetaSummary("collected", Join(collected(), dots));
+  return true;
+}
+
+// A removed name of a file that has others.
+bool Collection::LetNameGo(LinkNo no, const Summary& floor) {
+  const auto removal = tables_.GetRemoval(no);
+  if (!removal) return false;
+  const auto link = tables_.GetLink(no);
+  if (link) {
+    const InodeBrief inode = tables_.Brief(link->ino);
+    if (inode.live_links == 0 || inode.copy_of != 0 || IsAlive(*link) ||
+        inode.kind == Kind::kFolder) {
+      return false;
+    }
+    auto named = db_.Prepare(
+        "SELECT EXISTS (SELECT 1 FROM inode WHERE copy_of = ?1) "
+        "OR EXISTS (SELECT 1 FROM pending_removal WHERE link = ?2)");
+    named << link->ino << no;
+    if (named.Step() && named.Int(0) != 0) return false;
+    for (const auto& version : tables_.Versions(link->ino)) {
+      if (Covers(removal->known.context, version.commit)) return false;
+    }
+  }
+  Summary dots;
+  if (!AllBelow(kRowsOfLink, no, floor, &dots)) return false;
+  Drop("DELETE FROM removal WHERE link = ?", no);
+  Drop("DELETE FROM place WHERE link = ?", no);
+  tables_.PutMetaSummary("collected", Join(collected(), dots));
+  return true;
+}
+
+// --- the catalogue's
+
+namespace {
+
+struct Candidates {
+  Summary dead;
+  std::vector<Ino> inodes;
+  std::vector<LinkNo> names;
+};
+
+// What may go as far as this host is concerned. Read without holding up who writes.
+Candidates ReadCandidates(Database& db, std::int64_t before_ns) {
+  Candidates found;
+  // Entries before their folders, as a rule.
+  auto inodes =
+      db.Prepare("SELECT ino FROM inode WHERE gone = -1 AND pending = 0 ORDER BY ino DESC");
+  while (inodes.Step()) found.inodes.push_back(inodes.Unsigned(0));
+  auto names = db.Prepare(
+      "SELECT r.link FROM removal r LEFT JOIN place p ON p.link = r.link AND p.ino IS NOT NULL "
+      "LEFT JOIN inode i ON i.ino = p.ino "
+      "WHERE (p.link IS NULL OR i.live_links > 0) AND r.time < ?");
+  names << before_ns;
+  while (names.Step()) found.names.push_back(names.Int(0));
+  return found;
+}
+
+}  // namespace
+
+Result<std::uint64_t> Catalogue::Collect(const VersionLimits& limits,
+                                         const std::unordered_set<Ino>& in_use) {
+  const auto removed = impl_->Removed();
+  DeviceTable& devices = impl_->devices();
+  BTFC_TRY(dead, impl_->Read([&](Reader& reader) -> Result<Summary> {
+    return DeadRowsIn(reader.db(), devices);
+  }));
+  BTFC_TRY(floor, impl_->WriteToFree({}, [&](Session& session) -> Result<Summary> {
+    Collection collection(session);
+    collection.Tell(dead, removed, limits.absence_ns);
+    return collection.Floor(removed);
+  }));
+  if (floor.empty()) return std::uint64_t{0};
+  std::uint64_t all = 0;
+  for (std::uint64_t gone = 1; gone > 0; all += gone) {
+    gone = 0;
+    const std::int64_t before_ns = impl_->MakeContext().now_ns - limits.age_ns;
+    BTFC_TRY(found, impl_->Read([&](Reader& reader) -> Result<Candidates> {
+      return ReadCandidates(reader.db(), before_ns);
+    }));
+    std::erase_if(found.inodes, [&](Ino ino) { return in_use.contains(ino); });
+    if (all == 0 && !impl_->NoteExamined(floor, found.inodes.size(), found.names.size())) break;
+    const auto each = [&](const auto& numbers, const auto& let_go) -> Result<void> {
+      for (std::size_t at = 0; at < numbers.size();) {
+        const std::size_t end = std::min(numbers.size(), at + kLetGoAtOnce);
+        BOOST_OUTCOME_TRYV(impl_->WriteToFree({}, [&](Session& session) -> Result<void> {
+          Collection collection(session);
+          for (; at < end; ++at) gone += let_go(collection, numbers[at]) ? 1 : 0;
+          return Ok();
+        }));
+      }
+      return Ok();
+    };
+    BOOST_OUTCOME_TRYV(each(found.inodes, [&](Collection& collection, Ino ino) {
+      return collection.LetGo(ino, floor);
+    }));
+    BOOST_OUTCOME_TRYV(each(found.names, [&](Collection& collection, LinkNo link) {
+      return collection.LetNameGo(link, floor);
+    }));
+  }
+  return all;
+}
+
+Result<bool> Catalogue::WasLeftBehind() {
+  return impl_->Read([&](Reader& reader) -> Result<bool> {
+    return reader.db().Number("SELECT count(*) FROM meta WHERE key = 'left'") > 0;
+  });
+}
+
+}  // namespace btfc::index

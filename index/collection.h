@@ -1,0 +1,69 @@
+// Which rows of what was deleted may go. The rules are those of tests/model/collection.py.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "index/session.h"
+
+namespace btfc::index {
+
+// What a delta says of its giver.
+struct Giver {
+  Summary until;
+  Summary horizon;
+  Summary collected;
+};
+
+// Inside a transaction of the thread that writes.
+class Collection {
+ public:
+  explicit Collection(Session& session)
+      : session_(session), tables_(session.tables()), db_(session.tables().db()) {}
+
+  Summary horizon() { return tables_.MetaSummary("horizon"); }
+  Summary collected() { return tables_.MetaSummary("collected"); }
+
+  // Whether this host may take the delta. If not, it may be that it was left behind, for good.
+  enum class Verdict { kTake, kNotYet, kLeftBehind };
+  Verdict Judge(const Giver& giver);
+  // After the rows are merged.
+  void Took(const Giver& giver);
+  bool WasLeftBehind();
+  void NoteLeftBehind();
+
+  // Says what this host knows, where others wait for it, and raises the horizon. `dead`: rows of
+  // what is deleted here. A host that is silent for longer than `absence_ns` is waited for no more.
+  void Tell(const Summary& dead, const std::set<NodeKey>& removed, std::int64_t absence_ns);
+  // Rows below it may go.
+  Summary Floor(const std::set<NodeKey>& removed);
+  // An inode without a name, or a removed name of a file that has others. False if it is to stay.
+  bool LetGo(Ino ino, const Summary& floor);
+  bool LetNameGo(LinkNo link, const Summary& floor);
+
+ private:
+  struct Host {
+    std::vector<Dot> devices;  // of their rows
+    std::optional<SeenRow> said;
+  };
+  using Hosts = std::map<NodeKey, Host>;
+
+  Hosts ReadHosts(const std::set<NodeKey>& removed);
+  bool Busy();
+  bool Fits(const Summary& horizon);
+  bool Strange(Ino ino, const Summary& horizon);
+  void Adopt(const Summary& horizon);
+  void Raise(const Hosts& hosts, const Summary& dead, std::int64_t absence_ns);
+  std::set<NodeKey> Silent(const Hosts& hosts, const Summary& dead, std::int64_t absence_ns);
+  bool AllBelow(const char* sql, std::int64_t key, const Summary& floor, Summary* dots);
+  void Drop(const char* sql, std::int64_t key);
+  bool IsNamed(Ino ino);
+
+  Session& session_;
+  Tables& tables_;
+  Database& db_;
+};
+
+}  // namespace btfc::index
