@@ -315,6 +315,7 @@ TEST_F(CollectionTest, WhatSomebodyHoldsStays) {
   EXPECT_TRUE(a_->Get(ino));
   ASSERT_TRUE(a_->Collect(limits, {}));
   EXPECT_FALSE(a_->Get(ino));
+  a_.Reopen();
   EXPECT_TRUE(a_->WasRemoved(ino).value());
 }
 
