@@ -160,7 +160,8 @@ struct VersionLimits {
   std::int64_t age_ns = std::int64_t{30} * 24 * 3600 * 1'000'000'000;  // since it was replaced
   std::uint64_t bytes = UINT64_MAX;  // of objects that only earlier versions need
   // A host that is silent for longer is not waited for when rows are let go of; it begins anew.
-  std::int64_t absence_ns = std::int64_t{180} * 24 * 3600 * 1'000'000'000;
+  // So long is for ever.
+  std::int64_t absence_ns = std::int64_t{36'500} * 24 * 3600 * 1'000'000'000;
 };
 
 struct PastInodes {

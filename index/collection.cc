@@ -353,9 +353,10 @@ Result<std::uint64_t> Catalogue::Collect(const VersionLimits& limits,
                                          const std::unordered_set<Ino>& in_use) {
   const auto removed = impl_->Removed();
   DeviceTable& devices = impl_->devices();
-  BTFC_TRY(dead, impl_->Read([&](Reader& reader) -> Result<Summary> {
-    return DeadRowsIn(reader.db(), devices);
-  }));
+  BTFC_TRY(dead,
+           impl_->Read(
+               [&](Reader& reader) -> Result<Summary> { return DeadRowsIn(reader.db(), devices); },
+               Impl::Length::kLong));
   BTFC_TRY(floor, impl_->WriteToFree({}, [&](Session& session) -> Result<Summary> {
     Collection collection(session);
     collection.Tell(dead, removed, limits.absence_ns);
@@ -366,9 +367,11 @@ Result<std::uint64_t> Catalogue::Collect(const VersionLimits& limits,
   for (std::uint64_t gone = 1; gone > 0; all += gone) {
     gone = 0;
     const std::int64_t before_ns = impl_->MakeContext().now_ns - limits.age_ns;
-    BTFC_TRY(found, impl_->Read([&](Reader& reader) -> Result<Candidates> {
-      return ReadCandidates(reader.db(), before_ns);
-    }));
+    BTFC_TRY(found, impl_->Read(
+                        [&](Reader& reader) -> Result<Candidates> {
+                          return ReadCandidates(reader.db(), before_ns);
+                        },
+                        Impl::Length::kLong));
     std::erase_if(found.inodes, [&](Ino ino) { return in_use.contains(ino); });
     if (all == 0 && !impl_->NoteExamined(floor, found.inodes.size(), found.names.size())) break;
     const auto each = [&](const auto& numbers, const auto& let_go) -> Result<void> {

@@ -411,7 +411,7 @@ std::string MountUsage() {
          "  versions=AGE[:ROOM] how long earlier versions are kept, and in how much room "
          "(30d:10%)\n"
          "  forget=DAYS        how long a silent host is waited for before traces of what was "
-         "deleted go (180d)\n"
+         "deleted go (never)\n"
          "  read_timeout=TIME  how long a read waits for bytes that nobody delivers (60s)\n"
          "  import=copy|link|none  what to do with files in the mount point at the first mount "
          "(copy)\n"
