@@ -62,6 +62,7 @@ class CollectionTest : public CatalogueTest {
   static VersionLimits NothingKept() {
     VersionLimits limits;
     limits.age_ns = 0;
+    limits.absence_ns = 180 * kDay_ns;
     return limits;
   }
 
