@@ -141,7 +141,7 @@ class PartApplier {
     row.name = body.name();
     body.key().copy(reinterpret_cast<char*>(row.key.data()), row.key.size());
     row.role = body.role();
-    session_.Merge(std::move(row));
+    session_.Merge(row);
   }
 
   void Apply(const wire::InodeRow& body) {
@@ -151,7 +151,7 @@ class PartApplier {
     row.target = body.target();
     row.rdev = body.rdev();
     if (!body.copy_of().empty()) row.copy_of = InoOf(body.copy_of());
-    session_.Merge(std::move(row));
+    session_.Merge(row);
   }
 
   void Apply(const wire::AttributesRow& body) {
@@ -166,7 +166,7 @@ class PartApplier {
                  .mounter_group = body.mounter_group()};
     row.acl_access = body.acl_access();
     row.acl_default = body.acl_default();
-    session_.Merge(std::move(row));
+    session_.Merge(row);
   }
 
   void Apply(const wire::RegisterRow& body) {
@@ -174,7 +174,7 @@ class PartApplier {
     row.ino = InoOf(body.inode());
     row.name = body.name();
     if (body.has_value()) row.value = body.value();
-    session_.Merge(std::move(row));
+    session_.Merge(row);
   }
 
   void Apply(const wire::PlaceRow& body) {
