@@ -28,6 +28,8 @@ constexpr std::array kLeaseDelays{microseconds(200), microseconds(1000), microse
                                   microseconds(25000)};
 constexpr milliseconds kLeaseWait{2000};  // beside inotify, in case it tells nothing
 constexpr unsigned kRetryDoublings = 6;  // a commit is tried again no later than this often doubled
+constexpr std::size_t kBesideMax = 256;
+constexpr unsigned kBesideAtOnce = 32;
 constexpr std::uint64_t kShortHash = std::uint64_t{4} << 20U;  // bytes
 
 // Whether nothing can write to the file any more. The lease is given back at once: no new writer
@@ -159,16 +161,24 @@ bool Files::Impl::Differs(const FileState& state, const index::ContentId& id) co
 
 // --- hashing (no lock)
 
-// One thread for as many as there are: they take turns at the catalogue anyway.
+// One thread for as many as there are: they take turns at the catalogue anyway. Whoever closes
+// files faster than that commits them himself: each that waits holds a descriptor.
 void Files::Impl::CommitBeside(const State& state, std::uint64_t epoch) {
+  bool full = false;
   {
     const std::lock_guard lock(beside_mutex_);
-    beside_.emplace_back(state, epoch);
-    if (beside_.size() > 1) return;  // somebody is at it
+    full = beside_.size() >= kBesideMax;
+    if (!full) beside_.emplace_back(state, epoch);
+    if (!full && beside_.size() > 1) return;  // somebody is at it
   }
+  if (full) return CommitQuiet(state, epoch);
+  PostBeside();
+}
+
+void Files::Impl::PostBeside() {
   workers_.Post(Workers::Length::kShort, [this, cpu = ::sched_getcpu()] {
     index::LeaveCpu(cpu);
-    for (;;) {
+    for (unsigned done = 0; done < kBesideAtOnce; ++done) {
       std::pair<State, std::uint64_t> next;
       {
         const std::lock_guard lock(beside_mutex_);
@@ -179,6 +189,7 @@ void Files::Impl::CommitBeside(const State& state, std::uint64_t epoch) {
       beside_.pop_front();
       if (beside_.empty()) return;
     }
+    PostBeside();  // other short jobs come in between
   });
 }
 

@@ -179,6 +179,7 @@ class Files::Impl {
   bool Unchanged(const FileState& state, const struct stat& now) const;
   bool Differs(const FileState& state, const index::ContentId& id) const;
   void CommitBeside(const State& state, std::uint64_t epoch);
+  void PostBeside();
   void CommitQuiet(const State& state, std::uint64_t epoch);
   void CommitSmall(const State& state);
   void HashAndCommit(const State& state, std::uint64_t epoch);

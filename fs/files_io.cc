@@ -77,7 +77,7 @@ Result<void> Files::Impl::Fsync(Handle handle, bool data_only) {
     if (name) data_only = false;
   }
   if (fd && (data_only ? ::fdatasync(fd->get()) : ::fsync(fd->get())) != 0) return LastError();
-  if (fd && name && open->writer) {
+  if (fd && name) {
     BOOST_OUTCOME_TRYV(SyncFolder(store_.work_folder()));
   }
   if (!open->writer || note) {

@@ -161,7 +161,10 @@ Result<Files::Impl::Step> Files::Impl::ReuseWorkFile(FileState& state, bool trun
   if (!state.orphan && ToNs(st.st_mtim) != state.mtime_ns) {  // somebody has set it meanwhile
     BOOST_OUTCOME_TRYV(SetMtime(state.file->get(), state.mtime_ns));
   }
+  // It is the same file: what was synced of it is not safe elsewhere yet.
+  const bool synced = state.base.synced;
   BOOST_OUTCOME_TRYV(EnterWriting(state, state.content));
+  state.base.synced = synced;
   if (truncate) {
     BOOST_OUTCOME_TRYV(TruncateWorkFile(state));
   }

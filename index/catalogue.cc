@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <span>
 
 #include "index/catalogue_impl.h"
 #include "index/fault_point.h"
@@ -25,6 +26,13 @@ std::int64_t SystemNow() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
 }
 
+void DrawRandom(std::span<std::uint8_t> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = getrandom(bytes.data(), bytes.size(), 0);
+    if (n > 0) bytes = bytes.subspan(static_cast<std::size_t>(n));
+  }
+}
+
 // Ids that are drawn one after the other lie side by side in the indexes, as those of UUID version
 // 7 (RFC 9562) do: a group of operations touches few pages.
 std::array<std::uint8_t, 16> RandomId() {
@@ -32,11 +40,7 @@ std::array<std::uint8_t, 16> RandomId() {
   std::array<std::uint8_t, 16> id;
   auto now_ms = static_cast<std::uint64_t>(SystemNow() / 1'000'000);
   for (std::size_t i = kTime; i-- > 0; now_ms >>= 8U) id[i] = static_cast<std::uint8_t>(now_ms);
-  std::size_t have = kTime;
-  while (have < id.size()) {
-    const ssize_t n = getrandom(id.data() + have, id.size() - have, 0);
-    if (n > 0) have += static_cast<std::size_t>(n);
-  }
+  DrawRandom(std::span(id).subspan(kTime));
   return id;
 }
 
@@ -243,8 +247,12 @@ SessionContext Catalogue::Impl::MakeContext() const {
   return context;
 }
 
+// Of incarnations: copies of one cache may draw theirs at the same time.
 std::array<std::uint8_t, 16> Catalogue::Impl::NewId() {
-  return options_.new_id ? options_.new_id() : RandomId();
+  if (options_.new_id) return options_.new_id();
+  std::array<std::uint8_t, 16> id;
+  DrawRandom(id);
+  return id;
 }
 
 DeviceId Catalogue::Impl::Self() const {

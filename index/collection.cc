@@ -192,7 +192,8 @@ std::set<NodeKey> Collection::Silent(const Hosts& hosts, const Summary& dead,
   return silent;
 }
 
-void Collection::Raise(const Hosts& hosts, const Summary& dead, std::int64_t absence_ns) {
+void Collection::Raise(const Hosts& hosts, const Summary& known, const Summary& dead,
+                       std::int64_t absence_ns) {
   auto silent = Silent(hosts, dead, absence_ns);
   // Of two parts only one may leave the other behind.
   const std::size_t counted = hosts.size() - silent.size();
@@ -201,7 +202,7 @@ void Collection::Raise(const Hosts& hosts, const Summary& dead, std::int64_t abs
     silent.clear();
   }
   const NodeKey self = tables_.GetDevice(session_.self())->key;
-  Summary all = session_.known();
+  Summary all = known;
   for (const auto& [key, host] : hosts) {
     if (key == self || silent.contains(key)) continue;
     MeetInto(all, host.said ? host.said->known : Summary());
@@ -209,19 +210,19 @@ void Collection::Raise(const Hosts& hosts, const Summary& dead, std::int64_t abs
   Adopt(all);
 }
 
-void Collection::Tell(const Summary& dead, const std::set<NodeKey>& removed,
+void Collection::Tell(const Summary& known, const Summary& dead, const std::set<NodeKey>& removed,
                       std::int64_t absence_ns) {
   if (WasLeftBehind()) return;
   if (dead.empty() && horizon().empty()) return;
   const Hosts hosts = ReadHosts(removed);
-  if (!dead.empty() && !Covers(horizon(), dead)) Raise(hosts, dead, absence_ns);
+  if (!dead.empty() && !Covers(horizon(), dead)) Raise(hosts, known, dead, absence_ns);
   if (Busy()) return;
   const auto held = tables_.GetSeen(session_.self());
   const Summary mine = horizon();
   if (held && Covers(held->known, dead) && held->horizon == mine) return;
   SeenRow row;
   row.device = session_.self();
-  row.known = session_.known();
+  row.known = known;
   row.horizon = mine;
   row.dot = session_.NextDot();
   session_.Merge(row);
@@ -229,7 +230,8 @@ void Collection::Tell(const Summary& dead, const std::set<NodeKey>& removed,
 
 // --- letting go
 
-Summary Collection::Floor(const std::set<NodeKey>& removed) {
+Summary Collection::Floor(const std::set<NodeKey>& removed, std::int64_t absence_ns) {
+  const bool waits_for_all = absence_ns >= VersionLimits{}.absence_ns;
   const Hosts hosts = ReadHosts(removed);
   const Summary mine = horizon();
   const NodeKey self = tables_.GetDevice(session_.self())->key;
@@ -238,7 +240,8 @@ Summary Collection::Floor(const std::set<NodeKey>& removed) {
     if (key == self) continue;
     const bool counted_once = std::all_of(host.devices.begin(), host.devices.end(),
                                           [&mine](const Dot& dot) { return Covers(mine, dot); });
-    if (counted_once && !Covers(host.said ? host.said->known : Summary(), mine)) continue;
+    const bool left = counted_once && !Covers(host.said ? host.said->known : Summary(), mine);
+    if (left && !waits_for_all) continue;
     MeetInto(floor, host.said ? host.said->horizon : Summary());
   }
   return floor;
@@ -357,10 +360,15 @@ Result<std::uint64_t> Catalogue::Collect(const VersionLimits& limits,
            impl_->Read(
                [&](Reader& reader) -> Result<Summary> { return DeadRowsIn(reader.db(), devices); },
                Impl::Length::kLong));
+  // Others let go of what this host says to know: it has to know it after a power cut, too.
+  const Summary known = impl_->Known();
+  if (!dead.empty()) {
+    BOOST_OUTCOME_TRYV(impl_->Sync());
+  }
   BTFC_TRY(floor, impl_->WriteToFree({}, [&](Session& session) -> Result<Summary> {
     Collection collection(session);
-    collection.Tell(dead, removed, limits.absence_ns);
-    return collection.Floor(removed);
+    collection.Tell(known, dead, removed, limits.absence_ns);
+    return collection.Floor(removed, limits.absence_ns);
   }));
   if (floor.empty()) return std::uint64_t{0};
   std::uint64_t all = 0;

@@ -34,11 +34,13 @@ class Collection {
   bool WasLeftBehind();
   void NoteLeftBehind();
 
-  // Says what this host knows, where others wait for it, and raises the horizon. `dead`: rows of
-  // what is deleted here. A host that is silent for longer than `absence_ns` is waited for no more.
-  void Tell(const Summary& dead, const std::set<NodeKey>& removed, std::int64_t absence_ns);
+  // Says what this host knows, where others wait for it, and raises the horizon. `known`: what it
+  // knows on the disk; `dead`: rows of what is deleted here, all of them known. A host that is
+  // silent for longer than `absence_ns` is waited for no more.
+  void Tell(const Summary& known, const Summary& dead, const std::set<NodeKey>& removed,
+            std::int64_t absence_ns);
   // Rows below it may go.
-  Summary Floor(const std::set<NodeKey>& removed);
+  Summary Floor(const std::set<NodeKey>& removed, std::int64_t absence_ns);
   // An inode without a name, or a removed name of a file that has others. False if it is to stay.
   bool LetGo(Ino ino, const Summary& floor);
   bool LetNameGo(LinkNo link, const Summary& floor);
@@ -55,7 +57,8 @@ class Collection {
   bool Fits(const Summary& horizon);
   bool Strange(Ino ino, const Summary& horizon);
   void Adopt(const Summary& horizon);
-  void Raise(const Hosts& hosts, const Summary& dead, std::int64_t absence_ns);
+  void Raise(const Hosts& hosts, const Summary& known, const Summary& dead,
+             std::int64_t absence_ns);
   std::set<NodeKey> Silent(const Hosts& hosts, const Summary& dead, std::int64_t absence_ns);
   bool AllBelow(const char* sql, std::int64_t key, const Summary& floor, Summary* dots);
   void Drop(const char* sql, std::int64_t key);

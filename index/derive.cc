@@ -360,9 +360,15 @@ void Session::ShowOne(const Slot& spot, std::vector<Link>& links) {
 // Two files not published yet at one name, since their folders became one. The rows are ours alone.
 void Session::MakeWay(const Link& pending) {
   PlaceRow row = pending;
-  row.spot.name =
-      ConflictName(row.spot.name, context_.host_name, context_.now_ns, CopySuffix(pending.id));
   row.stamp = Now({row.stamp});
+  const auto name_with = [&](const std::string& suffix) {
+    return ConflictName(pending.spot.name, context_.host_name, context_.now_ns, suffix);
+  };
+  row.spot.name = name_with(CopySuffix(pending.id));
+  // Ids that were drawn at about the same time begin alike.
+  if (row.spot.name == pending.spot.name) {
+    row.spot.name = name_with(RenameSuffix(pending.id, row.stamp));
+  }
   Merge(std::move(row));
 }
 
