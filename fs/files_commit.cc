@@ -70,8 +70,9 @@ void Files::Impl::TryLease(const State& state, Later& later) {
   if (state->base.passthrough && !Quiet(state->file->get())) return LeaseRefused(state);
   const auto st = StatOf(state->file->get());
   if (!st) return CommitFailed(state, st.error(), later);
+  const auto size = static_cast<std::uint64_t>(st.value().st_size);
   CommitPace::Decision pace;
-  if (static_cast<std::uint64_t>(st.value().st_size) > index::kInlineMax) {
+  if (size > index::kInlineMax) {
     if (Rests(state, st.value())) return;
   } else if (!stopping_) {
     pace = pace_.Next(state->ino, CommitPace::Clock::now());
@@ -87,7 +88,6 @@ void Files::Impl::TryLease(const State& state, Later& later) {
   }
   state->phase = Phase::kHashing;
   const auto epoch = ++state->hash_epoch;
-  const auto size = static_cast<std::uint64_t>(st.value().st_size);
   if (size <= index::kInlineMax || Unchanged(*state, st.value())) {
     later.Add([this, state, epoch, beside = pace.when == CommitPace::When::kBeside] {
       if (beside) return CommitBeside(state, epoch);
@@ -164,15 +164,15 @@ bool Files::Impl::Differs(const FileState& state, const index::ContentId& id) co
 // One thread for as many as there are: they take turns at the catalogue anyway. Whoever closes
 // files faster than that commits them himself: each that waits holds a descriptor.
 void Files::Impl::CommitBeside(const State& state, std::uint64_t epoch) {
-  bool full = false;
   {
     const std::lock_guard lock(beside_mutex_);
-    full = beside_.size() >= kBesideMax;
-    if (!full) beside_.emplace_back(state, epoch);
-    if (!full && beside_.size() > 1) return;  // somebody is at it
+    if (beside_.size() < kBesideMax) {
+      beside_.emplace_back(state, epoch);
+      if (beside_.size() == 1) PostBeside();  // else somebody is at it
+      return;
+    }
   }
-  if (full) return CommitQuiet(state, epoch);
-  PostBeside();
+  CommitQuiet(state, epoch);
 }
 
 void Files::Impl::PostBeside() {
@@ -196,32 +196,31 @@ void Files::Impl::PostBeside() {
 // Of a file of any size that is unchanged, or of a small one, unless somebody wants to write to it
 // again already.
 void Files::Impl::CommitQuiet(const State& state, std::uint64_t epoch) {
+  struct stat now {};
   {
     Later later;
     const std::lock_guard lock(state->mutex);
     if (abandon_ || state->hash_epoch != epoch || state->phase != Phase::kHashing) return;
     const auto st = StatOf(state->file->get());
     if (!st) return CommitFailed(state, st.error(), later);
+    now = st.value();
     state->busy = true;
-    state->frozen_ctime_ns = state->Ctime_ns(st.value());
+    state->frozen_ctime_ns = state->Ctime_ns(now);
   }
-  CommitSmall(state);
+  CommitSmall(state, now);
 }
 
-// `busy` is set.
-void Files::Impl::CommitSmall(const State& state) {
-  if (abandon_) return;
+// `busy` is set. `now`: the file as it is since then.
+void Files::Impl::CommitSmall(const State& state, const struct stat& now) {
   index::NewVersion version;
+  version.mtime_ns = ToNs(now.st_mtim);
+  version.ctime_ns = *state->frozen_ctime_ns;
   const auto read = [&]() -> Result<bool> {
-    const auto& file = state->file;
-    BOOST_OUTCOME_TRYA(before, StatOf(file->get()));
-    version.mtime_ns = ToNs(before.st_mtim);
-    version.ctime_ns = state->Ctime_ns(before);
-    if (Unchanged(*state, before)) {
+    if (Unchanged(*state, now)) {
       version.id = *state->base.content;
       return false;
     }
-    BOOST_OUTCOME_TRYA(all, ReadUpTo(file->get(), 0, index::kInlineMax + 1));
+    BOOST_OUTCOME_TRYA(all, ReadUpTo(state->file->get(), 0, index::kInlineMax + 1));
     version.inline_bytes = std::move(all);
     if (version.inline_bytes.size() > index::kInlineMax) return Errno(EAGAIN);
     version.id = index::ContentIdOf(version.inline_bytes);
@@ -433,10 +432,8 @@ void Files::Impl::ReleaseWorkName(FileState& state, std::shared_ptr<const Fd> la
   // And a copy that stayed one stands for nothing: its version has been safe before.
   const bool at_once = dropped || (!state.orphan && !state.base.taken &&
                                    (state.base.unchanged || (in_index && !state.base.synced)));
-  if (at_once && last) {
+  if (at_once) {
     spares_.Give(store_.WorkPath(state.ino), std::move(last));
-  } else if (at_once) {
-    ::unlink(store_.WorkPath(state.ino).c_str());
   } else {
     collector_.LetGo(state.ino, state.base.synced);
   }

@@ -181,7 +181,7 @@ class Files::Impl {
   void CommitBeside(const State& state, std::uint64_t epoch);
   void PostBeside();
   void CommitQuiet(const State& state, std::uint64_t epoch);
-  void CommitSmall(const State& state);
+  void CommitSmall(const State& state, const struct stat& now);
   void HashAndCommit(const State& state, std::uint64_t epoch);
   void Publish(const State& state, index::NewVersion version, bool changed);
   Result<void> Abandon(const FileState& state, const index::NewVersion& version);

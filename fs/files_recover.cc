@@ -144,7 +144,7 @@ Result<void> Files::Impl::UnshareWorkFiles(Leftovers& left) {
   std::filesystem::recursive_directory_iterator entry(store_.objects_folder(), error);
   for (const std::filesystem::recursive_directory_iterator end; !error && entry != end;
        entry.increment(error)) {
-    const auto id = ObjectStore::ParseObjectName(entry->path().filename().string());
+    const auto id = index::ParseContentName(entry->path().filename().string());
     struct stat st {};
     if (!id || ::lstat(entry->path().c_str(), &st) != 0) continue;
     bool version = false;

@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <charconv>
 #include <cstdio>
 #include <functional>
 #include <string>
@@ -28,10 +27,6 @@ Result<void> MakeFolder(const std::filesystem::path& path) {
     return S_ISDIR(st.st_mode) ? Ok() : Result<void>(Errno(ENOTDIR));
   }
   return Errno(error);
-}
-
-std::string FileName(const index::ContentId& id) {
-  return index::ToHex(id) + "-" + std::to_string(id.size);
 }
 
 // `step` answers 0 or -1 with errno; tried again once the fan-out folder of `path` was made.
@@ -82,12 +77,12 @@ bool ObjectStore::ProbeReflinks() const {
 }
 
 std::filesystem::path ObjectStore::ObjectPath(const index::ContentId& id) const {
-  const auto name = FileName(id);
+  const auto name = index::ContentName(id);
   return objects_ / name.substr(0, 2) / name;
 }
 
 std::filesystem::path ObjectStore::PartialPath(const index::ContentId& id) const {
-  return partial_ / FileName(id);
+  return partial_ / index::ContentName(id);
 }
 
 std::filesystem::path ObjectStore::WorkPath(index::Ino ino) const {
@@ -96,20 +91,6 @@ std::filesystem::path ObjectStore::WorkPath(index::Ino ino) const {
 
 std::filesystem::path ObjectStore::AsideWorkPath(index::Ino ino, std::uint64_t number) const {
   return work_ / (std::to_string(ino) + "-" + std::to_string(number));
-}
-
-std::optional<index::ContentId> ObjectStore::ParseObjectName(std::string_view name) {
-  index::ContentId id;
-  if (name.size() <= 2 * id.root.size() + 1 || name[2 * id.root.size()] != '-') return std::nullopt;
-  const auto* text = name.data();
-  for (auto& byte : id.root) {
-    if (std::from_chars(text, text + 2, byte, 16).ptr != text + 2) return std::nullopt;
-    text += 2;
-  }
-  const auto* end = name.data() + name.size();
-  const auto size = std::from_chars(text + 1, end, id.size);
-  if (size.ec != std::errc() || size.ptr != end || FileName(id) != name) return std::nullopt;
-  return id;
 }
 
 std::filesystem::path ObjectStore::ImportPath(std::uint64_t number) const {

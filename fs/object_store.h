@@ -34,8 +34,6 @@ class ObjectStore {
   const std::filesystem::path& work_folder() const { return work_; }
   const std::filesystem::path& lost_folder() const { return lost_; }
   const std::filesystem::path& objects_folder() const { return objects_; }
-  // The content that a name in objects/ stands for.
-  static std::optional<index::ContentId> ParseObjectName(std::string_view name);
 
   // A file in the making that an import fills.
   std::filesystem::path ImportPath(std::uint64_t number) const;

@@ -209,7 +209,7 @@ void Scrub::RemoveStrays() {
 }
 
 void Scrub::LookAtStray(const std::filesystem::path& file) {
-  const auto id = ObjectStore::ParseObjectName(file.filename().string());
+  const auto id = index::ParseContentName(file.filename().string());
   struct stat st {};
   if (!id || ::lstat(file.c_str(), &st) != 0) return;
   if (NowNs() / 1'000'000'000 - st.st_ctim.tv_sec < options_.stray_age.count()) return;

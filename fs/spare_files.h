@@ -33,7 +33,8 @@ class SpareFiles {
   std::optional<Spare> Take();
 
   // The file `working`, which nobody needs under this name any more, becomes a spare one, or goes.
-  // `file` is the last that the process knows of it. Whoever has it mapped keeps it as it is.
+  // `file` is the last that the process knows of it; null: others need it still. Whoever has it
+  // mapped keeps it as it is.
   void Give(const std::filesystem::path& working, std::shared_ptr<const Fd> file);
 
  private:

@@ -159,9 +159,9 @@ struct VersionInfo {
 struct VersionLimits {
   std::int64_t age_ns = std::int64_t{30} * 24 * 3600 * 1'000'000'000;  // since it was replaced
   std::uint64_t bytes = UINT64_MAX;  // of objects that only earlier versions need
+  static constexpr std::int64_t kForEver_ns = std::int64_t{36'500} * 24 * 3600 * 1'000'000'000;
   // A host that is silent for longer is not waited for when rows are let go of; it begins anew.
-  // So long is for ever.
-  std::int64_t absence_ns = std::int64_t{36'500} * 24 * 3600 * 1'000'000'000;
+  std::int64_t absence_ns = kForEver_ns;
 };
 
 struct PastInodes {

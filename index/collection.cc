@@ -231,7 +231,7 @@ void Collection::Tell(const Summary& known, const Summary& dead, const std::set<
 // --- letting go
 
 Summary Collection::Floor(const std::set<NodeKey>& removed, std::int64_t absence_ns) {
-  const bool waits_for_all = absence_ns >= VersionLimits{}.absence_ns;
+  const bool waits_for_all = absence_ns >= VersionLimits::kForEver_ns;
   const Hosts hosts = ReadHosts(removed);
   const Summary mine = horizon();
   const NodeKey self = tables_.GetDevice(session_.self())->key;

@@ -4,7 +4,9 @@
 #include <array>
 #include <compare>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 
 namespace btfc::index {
 
@@ -20,5 +22,9 @@ struct ContentId {
 };
 
 std::string ToHex(const ContentId& id);  // 64 hex digits of the root
+
+// What a file is called that holds the content, or something of it: ROOT-SIZE.
+std::string ContentName(const ContentId& id);
+std::optional<ContentId> ParseContentName(std::string_view name);
 
 }  // namespace btfc::index

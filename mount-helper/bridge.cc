@@ -71,7 +71,7 @@ std::vector<index::ContentId> Bridge::UnneededPartials() {
   std::error_code ignored;
   const auto folder = store_.PartialPath({}).parent_path();
   for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
-    const auto id = fs::ObjectStore::ParseObjectName(entry.path().filename().native());
+    const auto id = index::ParseContentName(entry.path().filename().native());
     if (!id) continue;
     // What only earlier versions have is fetched when somebody reads it, but not kept in part.
     if (!Needed(*id)) unneeded.push_back(*id);

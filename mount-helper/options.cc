@@ -87,8 +87,8 @@ Complaint SetVersions(MountRequest& request, const std::string& value) {
 
 // Days, or "never".
 Complaint SetForget(MountRequest& request, const std::string& value) {
-  constexpr std::uint32_t kDaysMax = 36500;
   constexpr std::int64_t kDay_ns = std::int64_t{86400} * 1'000'000'000;
+  constexpr auto kDaysMax = static_cast<std::uint32_t>(index::VersionLimits::kForEver_ns / kDay_ns);
   const std::string_view days(value.data(), value.size() - (value.ends_with("d") ? 1 : 0));
   const auto number = value == "never" ? kDaysMax : Number<std::uint32_t>(days);
   if (!number || *number == 0 || *number > kDaysMax)

@@ -156,7 +156,7 @@ Result<std::uint64_t> TakeObjectsWithoutRows(const sfs::path& rescued, index::Ca
   sfs::recursive_directory_iterator entry(store.objects_folder(), error);
   for (const sfs::recursive_directory_iterator end; !error && entry != end;
        entry.increment(error)) {
-    const auto id = fs::ObjectStore::ParseObjectName(entry->path().filename().native());
+    const auto id = index::ParseContentName(entry->path().filename().native());
     if (!id) continue;
     BTFC_TRY(users, catalogue.Users(*id, std::nullopt));
     if (users > 0) continue;

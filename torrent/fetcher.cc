@@ -444,7 +444,7 @@ void Fetcher::Fill(SwarmStatus& status) const {
 }
 
 PartialFile Fetcher::Partial(const index::ContentId& id) const {
-  return {{}, options_.notes / (index::ToHex(id) + "-" + std::to_string(id.size))};
+  return {{}, options_.notes / index::ContentName(id)};
 }
 
 }  // namespace btfc::torrent

@@ -6,10 +6,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <string>
-#include <string_view>
 #include <utility>
 
 #include "torrent/content_info.h"
@@ -42,21 +40,6 @@ void DropOldest(const std::filesystem::path& folder) {
   }
 }
 
-// As File below writes it.
-std::optional<index::ContentId> ParseName(std::string_view name) {
-  index::ContentId id;
-  const std::size_t digits = 2 * id.root.size();
-  if (name.size() < digits + 2 || name[digits] != '-') return std::nullopt;
-  const char* text = name.data();
-  for (auto& byte : id.root) {
-    if (std::from_chars(text, text + 2, byte, 16).ptr != text + 2) return std::nullopt;
-    text += 2;
-  }
-  const char* const end = name.data() + name.size();
-  if (std::from_chars(text + 1, end, id.size).ptr != end) return std::nullopt;
-  return id;
-}
-
 }  // namespace
 
 Layers::Layers(std::filesystem::path folder) : folder_(std::move(folder)) {
@@ -67,7 +50,7 @@ Layers::Layers(std::filesystem::path folder) : folder_(std::move(folder)) {
 }
 
 std::filesystem::path Layers::File(const index::ContentId& id) const {
-  return folder_ / (index::ToHex(id) + "-" + std::to_string(id.size));
+  return folder_ / index::ContentName(id);
 }
 
 std::optional<std::vector<index::Hash>> Layers::Find(const index::ContentId& id) const {
@@ -105,7 +88,8 @@ void Layers::DropUseless(const std::function<bool(const index::ContentId&)>& of_
   for (const auto& entry : std::filesystem::directory_iterator(folder_, error)) {
     const auto written = entry.last_write_time(error);
     if (error || written > before) continue;
-    const auto id = ParseName(entry.path().filename().native());  // or a file left half written
+    const auto id =
+        index::ParseContentName(entry.path().filename().native());  // or a file left half written
     if (!id || !of_use(*id)) std::filesystem::remove(entry.path(), error);
   }
 }

@@ -33,12 +33,12 @@ TEST_F(ObjectStoreTest, FoldersAreTheOwnersAlone) {
 TEST_F(ObjectStoreTest, NamesSayWhatTheyHold) {
   const auto path = store_->ObjectPath(id_);
   EXPECT_EQ(path.parent_path().filename(), index::ToHex(id_).substr(0, 2));
-  EXPECT_EQ(ObjectStore::ParseObjectName(path.filename().string()), id_);
+  EXPECT_EQ(index::ParseContentName(path.filename().string()), id_);
   for (const std::string& name :
        std::vector<std::string>{"", "ab", "5", index::ToHex(id_) + "-", index::ToHex(id_) + "-x",
                                 index::ToHex(id_) + "-07", "+" + index::ToHex(id_).substr(1) + "-5",
                                 index::ToHex(id_) + "_5"}) {
-    EXPECT_FALSE(ObjectStore::ParseObjectName(name)) << name;
+    EXPECT_FALSE(index::ParseContentName(name)) << name;
   }
 }
 

@@ -267,6 +267,12 @@ class CatalogueTest : public testing::Test {
   static constexpr std::int64_t kStart = 1'000'000'000'000'000'000;  // 2001-09-09
   std::int64_t wall_ = kStart;
   void Tick(std::int64_t ns = 1'000'000'000) { wall_ += ns; }
+  // The only one.
+  static std::string Conflict(Host& host) {
+    const auto paths = host->Conflicts(10).value();
+    EXPECT_EQ(1u, paths.size());
+    return paths.empty() ? "" : paths.front();
+  }
 };
 
 }  // namespace btfc::index

@@ -16,11 +16,6 @@ class ConflictsTest : public CatalogueTest {
     std::sort(contents.begin(), contents.end());
     return contents;
   }
-  static std::string Conflict(Host& host) {
-    const auto paths = host->Conflicts(10).value();
-    EXPECT_EQ(1u, paths.size());
-    return paths.empty() ? "" : paths.front();
-  }
 };
 
 // --- histories that broke earlier rules; tests/model/test_replication.py has them first

@@ -9,12 +9,6 @@ using Shown = std::map<std::string, std::string>;
 class PublicationTest : public CatalogueTest {
  protected:
   Host a_{'A', &wall_}, b_{'B', &wall_}, c_{'C', &wall_};
-
-  static std::string Conflict(Host& host) {
-    const auto paths = host->Conflicts(10).value();
-    EXPECT_EQ(1u, paths.size());
-    return paths.empty() ? "" : paths.front();
-  }
 };
 
 TEST_F(PublicationTest, AnEditorsSaveArrivesInOneStep) {
