@@ -1,8 +1,12 @@
-// Files with holes: they take no room on other hosts, and nobody sends their zeros.
+// Files with holes: they take no room on other hosts, and nobody sends their zeros. BTFC_LONG: one
+// of 10 GiB.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
 
 #include "lab.h"
 
@@ -10,6 +14,10 @@ namespace btfc::cluster {
 namespace {
 
 constexpr off_t kMiB = 1 << 20;
+
+constexpr off_t kPieceMax = 4 * kMiB;  // of a file of 10 GiB
+
+off_t LargeSize() { return (std::getenv("BTFC_LONG") != nullptr ? 10'240 : 1'024) * kMiB; }
 
 std::int64_t DiskBytes(const std::filesystem::path& file) {
   struct stat st {};
@@ -74,6 +82,55 @@ TEST(SparseTest, HolesTravelAsHoles) {
   ASSERT_EQ(::close(fd), 0);
   ASSERT_TRUE(lab.EventuallyEqual());
   EXPECT_EQ(DataStarts(b / "image"), (std::vector<off_t>{50 * kMiB, 200 * kMiB}));
+}
+
+std::string GetAt(const std::filesystem::path& file, off_t offset, std::size_t size) {
+  std::string bytes(size, '\0');
+  const int fd = ::open(file.c_str(), O_RDONLY);
+  const auto got = ::pread(fd, bytes.data(), size, offset);
+  ::close(fd);
+  bytes.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+  return bytes;
+}
+
+// A disk image: here and there some data, the last byte at its end.
+TEST(SparseTest, ALargeOneCostsWhatItsDataCost) {
+  BTFC_NEEDS_LAB();
+  Lab lab(2);
+  ASSERT_TRUE(lab.StartAll());
+  auto& a = lab[0];
+  auto& b = lab[1];
+  const off_t size = LargeSize();
+  const off_t block = 64 * 1024;
+  const std::vector<off_t> places{0, size / 3 / block * block, size / 2, size - block};
+  const std::uint64_t sent_before = a.SentBytes();
+  {
+    const int fd = ::open((a / "disk").c_str(), O_RDWR | O_CREAT, 0644);
+    ASSERT_GE(fd, 0);
+    for (const off_t place : places) {
+      const auto some = RandomBytes(block, static_cast<unsigned>(place / block));
+      ASSERT_EQ(::pwrite(fd, some.data(), some.size(), place), block);
+    }
+    ASSERT_EQ(::close(fd), 0);
+  }
+  ASSERT_TRUE(Eventually(
+      [&] {
+        std::error_code error;
+        return std::filesystem::file_size(b / "disk", error) == static_cast<std::uintmax_t>(size) &&
+               !error && b.Complete();
+      },
+      std::chrono::minutes(5)));
+  EXPECT_EQ(DataStarts(b / "disk"), places);
+  for (const off_t place : places) {
+    EXPECT_EQ(GetAt(b / "disk", place, block),
+              RandomBytes(block, static_cast<unsigned>(place / block)));
+  }
+  EXPECT_EQ(GetAt(b / "disk", size / 2 - block, block), std::string(block, '\0'));
+  for (const Host* host : {&a, &b}) {
+    EXPECT_LE(DiskBytes(*host / "disk"), kMiB);
+  }
+  // Pieces without data are not sent; above 1 GiB they are larger.
+  EXPECT_LT(a.SentBytes() - sent_before, places.size() * kPieceMax + kMiB);
 }
 
 }  // namespace
