@@ -40,7 +40,16 @@ std::array<std::uint8_t, 16> RandomId() {
   std::array<std::uint8_t, 16> id;
   auto now_ms = static_cast<std::uint64_t>(SystemNow() / 1'000'000);
   for (std::size_t i = kTime; i-- > 0; now_ms >>= 8U) id[i] = static_cast<std::uint8_t>(now_ms);
-  DrawRandom(std::span(id).subspan(kTime));
+  // Each operation draws some, and a system call costs more than the bytes: they come by the page.
+  constexpr std::size_t kDrawn = id.size() - kTime;
+  thread_local std::array<std::uint8_t, 400 * kDrawn> drawn;
+  thread_local std::size_t used = drawn.size();
+  if (used == drawn.size()) {
+    DrawRandom(drawn);
+    used = 0;
+  }
+  std::copy_n(drawn.begin() + static_cast<std::ptrdiff_t>(used), kDrawn, id.begin() + kTime);
+  used += kDrawn;
   return id;
 }
 

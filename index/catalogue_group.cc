@@ -68,6 +68,7 @@ Result<void> Catalogue::Impl::EndGroup() {
   if (!group_) return Ok();
   for (bool again = false;; again = true) {
     try {
+      tables_->PutKnown(group_known_, KnownNow());
       fault::Pass("group.commit");
       group_->Commit();
       fault::Pass("group.committed");

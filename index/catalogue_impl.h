@@ -250,6 +250,7 @@ auto Catalogue::Impl::WriteInGroup(Op&& op, const std::string& record,
   std::vector<Change> changes;
   try {
     SessionContext context = MakeContext();
+    context.keeps_known = false;
     circumstances_ = {context.now_ns, tables_->next_ino(), {}};
     context.new_id = [this, draw = std::move(context.new_id)] {
       return circumstances_.ids.emplace_back(draw());
@@ -274,6 +275,7 @@ auto Catalogue::Impl::WriteInGroup(Op&& op, const std::string& record,
 template <class Op>
 auto Catalogue::Impl::RepeatInGroup(Op&& op) -> decltype(op(std::declval<Session&>())) {
   SessionContext context = MakeContext();
+  context.keeps_known = false;
   context.now_ns = circumstances_.now_ns;
   context.new_id = [this, next = std::size_t{0}]() mutable {
     if (next < circumstances_.ids.size()) return circumstances_.ids[next++];

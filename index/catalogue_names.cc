@@ -177,6 +177,15 @@ Result<Removed> Catalogue::RemoveFolder(Ino parent, std::string_view name) {
 }
 
 Result<void> Catalogue::Forget(Ino ino) {
+  // Of most files there is nothing to forget, and nothing to be written down.
+  BOOST_OUTCOME_TRYA(waits, impl_->Read([&](Reader& reader) -> Result<bool> {
+    auto find = reader.db().Prepare(
+        "SELECT 1 FROM inode WHERE ino = ?1 AND nlink = 0 AND live_links = 0 "
+        "AND (pending = 1 OR EXISTS (SELECT 1 FROM dirty WHERE ino = ?1))");
+    find << ino;
+    return find.Step();
+  }));
+  if (!waits) return Ok();
   return impl_->WriteToFree(Record(Operation::kForget, ino), [&](Session& session) -> Result<void> {
     auto find = session.tables().db().Prepare(
         "SELECT pending FROM inode WHERE ino = ? AND nlink = 0 AND live_links = 0");

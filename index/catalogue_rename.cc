@@ -123,7 +123,11 @@ Result<std::optional<Removed>> Catalogue::Rename(Ino parent, std::string_view na
     BOOST_OUTCOME_TRYV(CheckName(name));
     BOOST_OUTCOME_TRYV(CheckName(new_name));
     BOOST_OUTCOME_TRYA(from, FolderFor(session, parent));
-    BOOST_OUTCOME_TRYA(to, FolderFor(session, new_parent));
+    Ino to = from;
+    if (new_parent != parent) {
+      BOOST_OUTCOME_TRYA(other, FolderFor(session, new_parent));
+      to = other;
+    }
     return RenameIn(session, {{from, std::string(name)}, {to, std::string(new_name)}, flags});
   });
 }

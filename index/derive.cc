@@ -133,7 +133,8 @@ void Session::RefreshLink(LinkNo no, bool moved) {
   if (held->up != 0 && !moved) TouchSpot({held->up, held->spot.name});
   if (next.up != 0) TouchSpot({next.up, next.spot.name});
   Count(*held, next, inode);
-  tables_.PutDerived(next, (next.state & kShown) != 0 && IsConflictName(next.spot.name));
+  const bool conflict = (next.state & kShown) != 0 && IsConflictName(next.spot.name);
+  if (!same || conflict) tables_.PutDerived(next, conflict);  // PutPlace has taken the mark away
   versions_touched_.insert(held->ino);
   if ((next.state & kLive) != 0) {
     folders_to_check_.insert(next.up);
@@ -226,7 +227,9 @@ Known Session::KnownOf(Ino ino, bool user) {
 
 std::vector<Stamp> Session::VersionStamps(Ino ino) {
   std::vector<Stamp> stamps;
-  for (const auto& version : tables_.Versions(ino)) stamps.push_back(version.stamp);
+  auto find = tables_.db().Prepare("SELECT time, dev, life, sub FROM version WHERE ino = ?");
+  find << ino;
+  while (find.Step()) stamps.push_back(tables_.ReadStamp(find, 0));
   return stamps;
 }
 
@@ -255,7 +258,7 @@ void Session::RefreshMtime(const InodeBrief& inode, const HeldVersion* head) {
   std::optional<std::int64_t> mtime;
   if (set && set->value) mtime = FromBigEndian(*set->value);
   if (head != nullptr && (!set || set->stamp < head->stamp)) mtime = head->mtime_ns;
-  if (!mtime) return;
+  if (!mtime || (inode.kind != Kind::kFolder && *mtime == inode.mtime_ns)) return;
   auto update = tables_.db().Prepare(
       "UPDATE inode SET mtime = CASE WHEN kind = ?3 AND changed > set_time THEN changed ELSE ?2 "
       "END WHERE ino = ?1");

@@ -91,7 +91,7 @@ void Session::Merge(PlaceRow row) {
   versions_touched_.insert(row.ino);
   RefreshLink(row.link, held.has_value());
   if (held && held->up != 0) ChangedFolder(held->up, row.stamp.time_ns);
-  ChangedFolder(to.folder, row.stamp.time_ns);
+  if (!held || held->up != to.folder) ChangedFolder(to.folder, row.stamp.time_ns);
   if (held && held->ino != row.ino) RefreshLinksIn(held->ino);
   if (!held || held->ino != row.ino)
     RefreshLinksIn(row.ino);  // a folder: entries that came before their folder

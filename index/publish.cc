@@ -103,16 +103,13 @@ void Session::PublishFound(Statement& find) {
 
 void Session::Publish(Ino file) {
   Tables& tables = tables_;
-  const auto give_dot = [&tables, this](const char* sql, std::int64_t key) {
-    auto update = tables.db().Prepare(sql);
-    tables.Bind(update, NextDot());
-    update << key;
-    update.Run();
-  };
-  give_dot("UPDATE inode SET pending = 0, dot_dev = ?, dot_n = ? WHERE ino = ?",
-           static_cast<std::int64_t>(file));
-  give_dot("UPDATE inode SET a_dot_dev = ?, a_dot_n = ? WHERE ino = ?",
-           static_cast<std::int64_t>(file));
+  auto inode = tables.db().Prepare(
+      "UPDATE inode SET pending = 0, dot_dev = ?, dot_n = ?, a_dot_dev = ?, a_dot_n = ? "
+      "WHERE ino = ?");
+  tables.Bind(inode, NextDot());
+  tables.Bind(inode, NextDot());
+  inode << file;
+  inode.Run();
   for (auto& row : tables.GetRegisters(file)) {
     row.dot = NextDot();
     tables.PutRegister(row);
@@ -121,7 +118,10 @@ void Session::Publish(Ino file) {
   for (const LinkNo no : tables.LinksOf(file)) {
     const auto link = tables.GetLink(no);
     PublishRemovalsAt({link->up, link->spot.name});
-    give_dot("UPDATE place SET dot_dev = ?, dot_n = ? WHERE link = ?", no);
+    auto place = tables.db().Prepare("UPDATE place SET dot_dev = ?, dot_n = ? WHERE link = ?");
+    tables.Bind(place, NextDot());
+    place << no;
+    place.Run();
     RefreshLink(no);
   }
 }

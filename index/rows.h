@@ -136,6 +136,7 @@ struct InodeBrief {
   bool undeleted = false;
   std::int64_t set_time = 0;
   Ino copy_of = 0;
+  std::int64_t mtime_ns = 0;
 };
 
 struct HeldVersion : VersionRow {

@@ -94,10 +94,7 @@ void Session::Finish() {
   SettleSpots();
   RefreshObjects();
   CollectChanges();
-  for (const auto& [device, n] : known_) {
-    const auto before = known_before_.find(device);
-    if (before == known_before_.end() || before->second < n) tables_.PutKnown(device, n);
-  }
+  if (context_.keeps_known) tables_.PutKnown(known_, known_before_);
 }
 
 }  // namespace btfc::index

@@ -25,6 +25,7 @@ struct SessionContext {
   std::int64_t now_ns = 0;
   std::function<std::array<std::uint8_t, 16>()> new_id;
   std::size_t kept_versions = 0;
+  bool keeps_known = true;  // Finish stores what is known; else whoever commits does
 };
 
 class Session {

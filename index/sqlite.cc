@@ -11,6 +11,10 @@ namespace {
 
 constexpr int kBusyTimeoutMs = 10000;  // only a foreign program with the file open makes us wait
 
+// The daemon has its cache for itself. So its connections need no locks of the file system for each
+// read, and share the index of the log in memory of their own.
+constexpr const char* kOneProcess = "unix-excl";
+
 // SQLite knows a full disk by ENOSPC only, takes a quota that is used up for a broken disk, and
 // keeps no errno of a commit that failed. So its writes come by here.
 using Pwrite = ssize_t (*)(int, const void*, size_t, off_t);
@@ -144,7 +148,7 @@ Result<std::unique_ptr<Database>> Database::Open(const std::filesystem::path& fi
   const int flags =
       SQLITE_OPEN_NOMUTEX |
       (mode == Mode::kReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
-  const int code = sqlite3_open_v2(file.c_str(), &handle, flags, nullptr);
+  const int code = sqlite3_open_v2(file.c_str(), &handle, flags, kOneProcess);
   if (code != SQLITE_OK) {
     const auto error = CodeOf(code, handle != nullptr ? sqlite3_system_errno(handle) : 0);
     sqlite3_close_v2(handle);

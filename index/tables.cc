@@ -165,8 +165,8 @@ InodeBrief Tables::Brief(Ino ino) {
 
 std::optional<InodeBrief> Tables::FindBrief(Ino ino) {
   auto find = db_.Prepare(
-      "SELECT id, kind, pending, live_links, nlink, head, undeleted, set_time, copy_of "
-      "FROM inode WHERE ino = ?");
+      "SELECT id, kind, pending, live_links, nlink, head, undeleted, set_time, copy_of, "
+      "mtime FROM inode WHERE ino = ?");
   find << ino;
   if (!find.Step()) return std::nullopt;
   InodeBrief brief;
@@ -180,6 +180,7 @@ std::optional<InodeBrief> Tables::FindBrief(Ino ino) {
   brief.undeleted = find.Int(6) != 0;
   brief.set_time = find.Int(7);
   brief.copy_of = find.Unsigned(8);
+  brief.mtime_ns = find.Int(9);
   return brief;
 }
 
@@ -343,10 +344,14 @@ void Tables::PutDevice(const DeviceRow& row) {
   put.Run();
 }
 
-void Tables::PutKnown(const DeviceId& device, std::uint64_t n) {
-  auto put = db_.Prepare("UPDATE device SET known = max(known, ?) WHERE dev = ?");
-  put << n << devices_.NumberOf(db_, device);
-  put.Run();
+void Tables::PutKnown(const Summary& known, const Summary& stored) {
+  for (const auto& [device, n] : known) {
+    const auto before = stored.find(device);
+    if (before != stored.end() && before->second >= n) continue;
+    auto put = db_.Prepare("UPDATE device SET known = max(known, ?) WHERE dev = ?");
+    put << n << devices_.NumberOf(db_, device);
+    put.Run();
+  }
 }
 
 Summary Tables::Known() {

@@ -55,7 +55,7 @@ class Tables {
   std::vector<LinkNo> LinksIn(Ino up);
   std::vector<Link> LinksAt(const Slot& spot);  // spot.folder: after merges
   std::optional<Link> FolderLink(Ino folder);
-  void PutPlace(const PlaceRow& row);
+  void PutPlace(const PlaceRow& row);  // its mark as a conflict goes
   void PutDerived(const Link& link, bool conflict);
   void DropPlace(LinkNo link);
 
@@ -73,7 +73,7 @@ class Tables {
   // --- devices
   std::optional<DeviceRow> GetDevice(const DeviceId& device);
   void PutDevice(const DeviceRow& row);
-  void PutKnown(const DeviceId& device, std::uint64_t n);
+  void PutKnown(const Summary& known, const Summary& stored);  // what is more than `stored`
   std::optional<SeenRow> GetSeen(const DeviceId& device);
   void PutSeen(const SeenRow& row);
   Summary MetaSummary(const char* key);  // empty if there is none

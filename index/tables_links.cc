@@ -75,7 +75,8 @@ std::vector<Link> Tables::LinksAt(const Slot& spot) {
 void Tables::PutPlace(const PlaceRow& row) {
   auto put = db_.Prepare(
       "UPDATE place SET ino = ?, parent = ?, name = ?, prev_parent = ?, prev_name = ?, time = ?, "
-      "dev = ?, life = ?, sub = ?, dot_dev = ?, dot_n = ?, extra = ? WHERE link = ?");
+      "dev = ?, life = ?, sub = ?, dot_dev = ?, dot_n = ?, extra = ?, conflict = NULL WHERE link = "
+      "?");
   put << row.ino << row.spot.folder << row.spot.name;
   if (row.previous) {
     put << row.previous->folder << row.previous->name;
