@@ -108,12 +108,16 @@ unsigned Collector::NamesOf(index::Ino ino, const struct stat& file) const {
   const std::lock_guard lock(mutex_);
   const auto name = names_.find(ino);
   if (name == names_.end()) return 0;
-  auto paths = name->second.aside;
-  if (name->second.plain) paths.push_back(store_.WorkPath(ino));
   unsigned names = 0;
-  for (const auto& path : paths) {
+  const auto count = [&](const std::filesystem::path& path) {
     struct stat st {};
     if (::lstat(path.c_str(), &st) == 0 && st.st_ino == file.st_ino) ++names;
+  };
+  if (name->second.plain) count(store_.WorkPath(ino));
+  // The latest first: of a file that changes all the time there are many, of former contents.
+  const auto& aside = name->second.aside;
+  for (auto path = aside.rbegin(); path != aside.rend() && names + 1 < file.st_nlink; ++path) {
+    count(*path);
   }
   return names;
 }

@@ -46,7 +46,7 @@ class Collector {
   // The file changes, or is dropped: what its names stand for is not wanted any more. The name
   // work/INO itself is gone afterwards, too.
   void Forget(index::Ino ino);
-  // How many of the names that wait are names of this file.
+  // How many of the names that wait are names of this file, which has one more in the store.
   unsigned NamesOf(index::Ino ino, const struct stat& file) const;
 
  private:

@@ -32,4 +32,10 @@ CommitPace::Decision CommitPace::Next(index::Ino ino, Clock::time_point now) {
   return {When::kLater, *file.due - now};
 }
 
+void CommitPace::Rested(index::Ino ino) {
+  const std::lock_guard lock(mutex_);
+  Repeated& file = repeated_.at(ino % repeated_.size());
+  if (file.ino == ino) file.due.reset();
+}
+
 }  // namespace btfc::fs

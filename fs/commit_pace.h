@@ -1,4 +1,4 @@
-// When a small file that has become quiet is committed.
+// When a file that has become quiet is committed.
 #pragma once
 
 #include <array>
@@ -23,8 +23,10 @@ class CommitPace {
     When when = When::kNow;
     Clock::duration rest{};  // kLater
   };
-  // `ino` was closed, or its rest is over.
+  // `ino` was closed.
   Decision Next(index::Ino ino, Clock::time_point now);
+  // Its rest is over, and it is committed.
+  void Rested(index::Ino ino);
 
  private:
   struct Repeated {

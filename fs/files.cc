@@ -44,8 +44,9 @@ Files::Impl::Impl(index::Catalogue& catalogue, ObjectStore& store, ContentSource
       alarm_(std::move(alarm)),
       pending_(*alarm_),
       objects_(store),
-      spares_(store, *alarm_),
+      spares_(store),
       workers_(options.commit_workers),
+      beside_(workers_),
       collector_(catalogue, store, objects_, source, options.collect_interval, options.versions,
                  [this] { return OpenInodes(); }) {}
 

@@ -1,6 +1,5 @@
 // From the last writer's release to the version in the catalogue.
 #include <fcntl.h>
-#include <sched.h>
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,7 +12,6 @@
 
 #include "fs/clone.h"
 #include "fs/files_impl.h"
-#include "index/cpu.h"
 #include "index/fault_point.h"
 #include "index/merkle.h"
 
@@ -28,8 +26,6 @@ constexpr std::array kLeaseDelays{microseconds(200), microseconds(1000), microse
                                   microseconds(25000)};
 constexpr milliseconds kLeaseWait{2000};  // beside inotify, in case it tells nothing
 constexpr unsigned kRetryDoublings = 6;  // a commit is tried again no later than this often doubled
-constexpr std::size_t kBesideMax = 256;
-constexpr unsigned kBesideAtOnce = 32;
 constexpr std::uint64_t kShortHash = std::uint64_t{4} << 20U;  // bytes
 
 // Whether nothing can write to the file any more. The lease is given back at once: no new writer
@@ -62,7 +58,25 @@ void Files::Impl::Settle(const State& state, Later& later) {
     return MaybeDrop(state, later);
   }
   state->phase = Phase::kSettling;
-  TryLease(state, later);
+  const auto pace =
+      stopping_ ? CommitPace::Decision{} : pace_.Next(state->ino, CommitPace::Clock::now());
+  switch (pace.when) {
+    case CommitPace::When::kNow:
+      return TryLease(state, later);
+    case CommitPace::When::kBeside:
+      later.Add([this, state] {
+        const auto settle = [this, state] { RetrySettling(state, false); };
+        if (!beside_.Post(settle)) settle();
+      });
+      return;
+    case CommitPace::When::kLater:
+      state->lease_alarm =
+          alarm_->After(pace.rest, [this, ino = state->ino, retry = RetryLater(state, false)] {
+            pace_.Rested(ino);
+            retry();
+          });
+      return;
+  }
 }
 
 void Files::Impl::TryLease(const State& state, Later& later) {
@@ -71,16 +85,7 @@ void Files::Impl::TryLease(const State& state, Later& later) {
   const auto st = StatOf(state->file->get());
   if (!st) return CommitFailed(state, st.error(), later);
   const auto size = static_cast<std::uint64_t>(st.value().st_size);
-  CommitPace::Decision pace;
-  if (size > index::kInlineMax) {
-    if (Rests(state, st.value())) return;
-  } else if (!stopping_) {
-    pace = pace_.Next(state->ino, CommitPace::Clock::now());
-    if (pace.when == CommitPace::When::kLater) {
-      state->lease_alarm = alarm_->After(pace.rest, RetryLater(state, false));
-      return;
-    }
-  }
+  if (size > index::kInlineMax && Rests(state, st.value())) return;
   if (state->lease_tries > 0) {
     later.Add([backing = backing_.load(), ino = state->ino] {
       if (backing != nullptr) backing->TimesMoved(ino);
@@ -89,11 +94,8 @@ void Files::Impl::TryLease(const State& state, Later& later) {
   state->phase = Phase::kHashing;
   const auto epoch = ++state->hash_epoch;
   if (size <= index::kInlineMax || Unchanged(*state, st.value())) {
-    later.Add([this, state, epoch, beside = pace.when == CommitPace::When::kBeside] {
-      if (beside) return CommitBeside(state, epoch);
-      // On this thread: a small file is elsewhere before another thread woke up.
-      CommitQuiet(state, epoch);
-    });
+    // On this thread: a small file is elsewhere before another thread woke up.
+    later.Add([this, state, epoch] { CommitQuiet(state, epoch); });
     return;
   }
   const auto length = size <= kShortHash ? Workers::Length::kShort : Workers::Length::kLong;
@@ -160,38 +162,6 @@ bool Files::Impl::Differs(const FileState& state, const index::ContentId& id) co
 }
 
 // --- hashing (no lock)
-
-// One thread for as many as there are: they take turns at the catalogue anyway. Whoever closes
-// files faster than that commits them himself: each that waits holds a descriptor.
-void Files::Impl::CommitBeside(const State& state, std::uint64_t epoch) {
-  {
-    const std::lock_guard lock(beside_mutex_);
-    if (beside_.size() < kBesideMax) {
-      beside_.emplace_back(state, epoch);
-      if (beside_.size() == 1) PostBeside();  // else somebody is at it
-      return;
-    }
-  }
-  CommitQuiet(state, epoch);
-}
-
-void Files::Impl::PostBeside() {
-  workers_.Post(Workers::Length::kShort, [this, cpu = ::sched_getcpu()] {
-    index::LeaveCpu(cpu);
-    for (unsigned done = 0; done < kBesideAtOnce; ++done) {
-      std::pair<State, std::uint64_t> next;
-      {
-        const std::lock_guard lock(beside_mutex_);
-        next = beside_.front();
-      }
-      CommitQuiet(next.first, next.second);
-      const std::lock_guard lock(beside_mutex_);
-      beside_.pop_front();
-      if (beside_.empty()) return;
-    }
-    PostBeside();  // other short jobs come in between
-  });
-}
 
 // Of a file of any size that is unchanged, or of a small one, unless somebody wants to write to it
 // again already.

@@ -11,7 +11,6 @@
 #pragma once
 
 #include <atomic>
-#include <deque>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -24,6 +23,7 @@
 #include <vector>
 
 #include "fs/alarm.h"
+#include "fs/beside.h"
 #include "fs/collector.h"
 #include "fs/commit_pace.h"
 #include "fs/commit_rests.h"
@@ -178,8 +178,6 @@ class Files::Impl {
   std::function<void()> RetryLater(const State& state, bool by_watch);
   bool Unchanged(const FileState& state, const struct stat& now) const;
   bool Differs(const FileState& state, const index::ContentId& id) const;
-  void CommitBeside(const State& state, std::uint64_t epoch);
-  void PostBeside();
   void CommitQuiet(const State& state, std::uint64_t epoch);
   void CommitSmall(const State& state, const struct stat& now);
   void HashAndCommit(const State& state, std::uint64_t epoch);
@@ -226,13 +224,10 @@ class Files::Impl {
   ObjectTable objects_;
   SpareFiles spares_;
   Workers workers_;
+  Beside beside_;  // commits of files that are closed one after the other
   Collector collector_;
   CommitRests rests_;
   CommitPace pace_;
-
-  std::mutex beside_mutex_;  // guards what follows
-  // Small files that wait for their commit. The first is at it.
-  std::deque<std::pair<State, std::uint64_t>> beside_;
 
   mutable std::mutex tables_mutex_;  // guards what follows; taken after any FileState's
   std::unordered_map<index::Ino, State> states_;

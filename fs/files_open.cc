@@ -148,7 +148,10 @@ void Files::Impl::Grant(const State& state, const std::shared_ptr<OpenCall>& cal
 
 Opened Files::Impl::AddHandle(const State& state, bool writer) {
   Opened opened;
-  if (state->handles == 0) state->mode = ChooseMode(*state);
+  if (state->handles == 0) {
+    state->mode = ChooseMode(*state);
+    if (state->phase == Phase::kInline && !writer) opened.bytes = state->bytes;
+  }
   ++state->handles;
   if (writer) ++state->writers;
   opened.mode = *state->mode;

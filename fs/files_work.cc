@@ -121,35 +121,26 @@ Result<std::shared_ptr<const Fd>> Files::Impl::MakeWorkFile(index::Ino ino, std:
   const auto path = store_.WorkPath(ino);
   auto spare = spares_.Take();
   if (!spare) {
-    spare.emplace();
-    const bool empty = bytes.empty() && !mtime_ns;
-    if (empty && OpenFile(path, O_CREAT | O_EXCL | O_RDWR, 0600)) {
-      auto file = OpenFile(path, O_RDONLY);
+    if (bytes.empty() && !mtime_ns) {
+      auto file = OpenFile(path, O_CREAT | O_EXCL | O_RDONLY, 0600);
       if (file) return std::make_shared<const Fd>(std::move(file.value()));
-      ::unlink(path.c_str());
-      return file.error();
     }
-    spare->path = store_.NewWorkPath(ino);
-    BOOST_OUTCOME_TRYV(MakeNew(spare->path));
+    spare = store_.NewWorkPath(ino);
+    BOOST_OUTCOME_TRYV(MakeNew(*spare));
   }
-  const auto fill = [&]() -> Result<void> {
-    if (!spare->file) {
-      BOOST_OUTCOME_TRYA(fd, OpenFile(spare->path, O_RDONLY));
-      spare->file = std::make_shared<const Fd>(std::move(fd));
-    }
+  const auto fill = [&]() -> Result<std::shared_ptr<const Fd>> {
+    BOOST_OUTCOME_TRYA(file, OpenFile(*spare, O_RDONLY));
     if (!bytes.empty()) {
-      BOOST_OUTCOME_TRYA(writer, OpenFile(spare->path, O_WRONLY));
+      BOOST_OUTCOME_TRYA(writer, OpenFile(*spare, O_WRONLY));
       BOOST_OUTCOME_TRYV(WriteAll(writer.get(), 0, bytes));
     }
-    BOOST_OUTCOME_TRYV(SetMtime(spare->file->get(), mtime_ns));
-    if (::rename(spare->path.c_str(), path.c_str()) != 0) return LastError();
-    return Ok();
+    BOOST_OUTCOME_TRYV(SetMtime(file.get(), mtime_ns));
+    if (::rename(spare->c_str(), path.c_str()) != 0) return LastError();
+    return std::make_shared<const Fd>(std::move(file));
   };
-  if (const auto filled = fill(); !filled) {
-    ::unlink(spare->path.c_str());
-    return filled.error();
-  }
-  return std::move(spare->file);
+  auto filled = fill();
+  if (!filled) ::unlink(spare->c_str());
+  return filled;
 }
 
 // A committed working file that handles still pass through to is written to again.

@@ -4,9 +4,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <chrono>
-#include <iterator>
 #include <utility>
 
 namespace btfc::fs {
@@ -15,8 +12,6 @@ namespace {
 constexpr std::size_t kSparesMax = 256;
 constexpr off_t kSizeMax = off_t{256} << 10U;  // bytes; more takes its time to be let go of
 constexpr mode_t kMode = S_IFREG | 0600;
-constexpr std::chrono::seconds kIdle{2};
-constexpr std::size_t kAtOnce = 64;  // are let go of
 
 // Whether no other open file or mapping is left, also none that only reads: what the kernel grants
 // a write lease for.
@@ -34,10 +29,9 @@ bool Empty(const std::filesystem::path& path) {
 
 }  // namespace
 
-std::optional<SpareFiles::Spare> SpareFiles::Take() {
+std::optional<std::filesystem::path> SpareFiles::Take() {
   const std::lock_guard lock(mutex_);
   if (spares_.empty()) return std::nullopt;
-  used_ = true;
   auto spare = std::move(spares_.back());
   spares_.pop_back();
   return spare;
@@ -58,9 +52,7 @@ void SpareFiles::Give(const std::filesystem::path& working, std::shared_ptr<cons
   {
     const std::lock_guard lock(mutex_);
     if (!stopped_) {
-      spares_.push_back({std::move(spare), std::move(file)});
-      used_ = true;
-      if (!std::exchange(watched_, true)) alarm_.After(kIdle, [this] { Look(); });
+      spares_.push_back(std::move(spare));
       return;
     }
   }
@@ -81,30 +73,14 @@ bool SpareFiles::Keep(const std::filesystem::path& working, const std::filesyste
   return false;
 }
 
-void SpareFiles::Look() {
-  std::vector<Spare> unwanted;
-  {
-    const std::lock_guard lock(mutex_);
-    if (!std::exchange(used_, false)) {
-      const auto from = spares_.size() - std::min(spares_.size(), kAtOnce);
-      unwanted.assign(std::make_move_iterator(spares_.begin() + static_cast<std::ptrdiff_t>(from)),
-                      std::make_move_iterator(spares_.end()));
-      spares_.resize(from);
-    }
-    watched_ = !spares_.empty();
-    if (watched_) alarm_.After(kIdle, [this] { Look(); });
-  }
-  for (const auto& spare : unwanted) ::unlink(spare.path.c_str());
-}
-
 void SpareFiles::Stop() {
-  std::vector<Spare> spares;
+  std::vector<std::filesystem::path> spares;
   {
     const std::lock_guard lock(mutex_);
     stopped_ = true;
     spares = std::move(spares_);
   }
-  for (const auto& spare : spares) ::unlink(spare.path.c_str());
+  for (const auto& spare : spares) ::unlink(spare.c_str());
 }
 
 }  // namespace btfc::fs

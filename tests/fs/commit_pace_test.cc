@@ -62,6 +62,16 @@ TEST(CommitPaceTest, WhatRestedIsCommitted) {
   EXPECT_NE(pace.Next(kFile, now + decision.rest).when, When::kLater);
 }
 
+TEST(CommitPaceTest, AfterARestComesTheNext) {
+  CommitPace pace;
+  CommitPace::Clock::time_point now{milliseconds(5000)};
+  while (pace.Next(kFile, now).when != When::kLater) now += microseconds(100);
+  while (pace.Next(kFile, now).rest > microseconds(100)) now += microseconds(100);
+  now += microseconds(100);
+  pace.Rested(kFile);
+  EXPECT_EQ(pace.Next(kFile, now).when, When::kLater) << "the rest made a version just now";
+}
+
 TEST(CommitPaceTest, APauseForgets) {
   CommitPace pace;
   CommitPace::Clock::time_point now{milliseconds(5000)};
