@@ -392,7 +392,7 @@ void Files::Impl::CommitFailed(const State& state, std::error_code why, Later& l
   RunParked(state, later);
 }
 
-void Files::Impl::ReleaseWorkName(FileState& state, std::shared_ptr<const Fd> last) {
+void Files::Impl::ReleaseWorkName(FileState& state, const std::shared_ptr<const Fd>& last) {
   if (!state.work_name) return;
   state.work_name = false;
   // Bytes in the index that nobody wanted on the disk: the database is as safe as a file is.
@@ -403,7 +403,7 @@ void Files::Impl::ReleaseWorkName(FileState& state, std::shared_ptr<const Fd> la
   const bool at_once = dropped || (!state.orphan && !state.base.taken &&
                                    (state.base.unchanged || (in_index && !state.base.synced)));
   if (at_once) {
-    spares_.Give(store_.WorkPath(state.ino), std::move(last));
+    spares_.Give(store_.WorkPath(state.ino), last);
   } else {
     collector_.LetGo(state.ino, state.base.synced);
   }

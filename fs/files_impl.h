@@ -192,7 +192,7 @@ class Files::Impl {
   void CommitFailed(const State& state, std::error_code why, Later& later);
   // The working name goes, now or when what it stands for has reached the disk. `last`: the file,
   // if nobody needs it any more.
-  void ReleaseWorkName(FileState& state, std::shared_ptr<const Fd> last);
+  void ReleaseWorkName(FileState& state, const std::shared_ptr<const Fd>& last);
 
   // --- recovery (files_recover.cc)
   struct Leftovers;

@@ -37,7 +37,7 @@ std::optional<std::filesystem::path> SpareFiles::Take() {
   return spare;
 }
 
-void SpareFiles::Give(const std::filesystem::path& working, std::shared_ptr<const Fd> file) {
+void SpareFiles::Give(const std::filesystem::path& working, const std::shared_ptr<const Fd>& file) {
   std::filesystem::path spare;
   {
     const std::lock_guard lock(mutex_);

@@ -31,7 +31,7 @@ class SpareFiles {
   // The file `working`, which nobody needs under this name any more, becomes a spare one, or goes.
   // `file` is the last that the process knows of it; null: others need it still. Whoever has it
   // mapped keeps it as it is.
-  void Give(const std::filesystem::path& working, std::shared_ptr<const Fd> file);
+  void Give(const std::filesystem::path& working, const std::shared_ptr<const Fd>& file);
 
  private:
   bool Keep(const std::filesystem::path& working, const std::filesystem::path& spare,

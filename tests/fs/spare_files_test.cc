@@ -30,9 +30,9 @@ class SpareFilesTest : public testing::Test {
 
 TEST_F(SpareFilesTest, AFileIsUsedAgain) {
   EXPECT_FALSE(spares_.Take());
-  auto file = Working("bytes of a version");
+  const auto file = Working("bytes of a version");
   const auto inode = StatOf(file->get()).value().st_ino;
-  spares_.Give(path_, std::move(file));
+  spares_.Give(path_, file);
   EXPECT_FALSE(std::filesystem::exists(path_));
   const auto spare = spares_.Take();
   ASSERT_TRUE(spare);
@@ -46,32 +46,32 @@ TEST_F(SpareFilesTest, AFileIsUsedAgain) {
 }
 
 TEST_F(SpareFilesTest, NotOneThatIsOpenSomewhere) {
-  auto file = Working("bytes");
+  const auto file = Working("bytes");
   const auto reader = OpenFile(path_, O_RDONLY).value();
-  spares_.Give(path_, std::move(file));
+  spares_.Give(path_, file);
   EXPECT_FALSE(spares_.Take());
   EXPECT_EQ(NamesInWork(), 0U);
   EXPECT_EQ(ReadUpTo(reader.get(), 0, 10).value(), "bytes");
 }
 
 TEST_F(SpareFilesTest, NotOneThatIsMapped) {
-  auto file = Working("bytes");
+  const auto file = Working("bytes");
   void* mapped = nullptr;
   {
     const auto reader = OpenFile(path_, O_RDONLY).value();
     mapped = ::mmap(nullptr, 5, PROT_READ, MAP_SHARED, reader.get(), 0);
     ASSERT_NE(mapped, MAP_FAILED);
   }
-  spares_.Give(path_, std::move(file));
+  spares_.Give(path_, file);
   EXPECT_FALSE(spares_.Take());
   EXPECT_EQ(std::string_view(static_cast<const char*>(mapped), 5), "bytes");
   ::munmap(mapped, 5);
 }
 
 TEST_F(SpareFilesTest, NotOneThatTheProcessStillUses) {
-  auto file = Working("bytes");
+  const auto file = Working("bytes");
   const auto other = file;
-  spares_.Give(path_, std::move(file));
+  spares_.Give(path_, file);
   EXPECT_FALSE(spares_.Take());
   EXPECT_EQ(ReadUpTo(other->get(), 0, 10).value(), "bytes");
 }
@@ -83,7 +83,7 @@ TEST_F(SpareFilesTest, NotAnObjectNorABigOne) {
   EXPECT_FALSE(spares_.Take()) << "the mode of an object";
   auto file = Working("x");
   std::filesystem::create_hard_link(path_, dir_.path() / "other");
-  spares_.Give(path_, std::move(file));
+  spares_.Give(path_, file);
   EXPECT_FALSE(spares_.Take()) << "with another name";
   EXPECT_EQ(ReadFile(dir_.path() / "other"), "x");
   EXPECT_EQ(NamesInWork(), 0U);
