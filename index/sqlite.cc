@@ -9,7 +9,7 @@
 namespace btfc::index {
 namespace {
 
-constexpr int kBusyTimeoutMs = 10000;  // only a foreign program with the file open makes us wait
+constexpr int kBusyTimeoutMs = 2000;  // only a foreign program with the file open makes us wait
 
 // The daemon has its cache for itself. So its connections need no locks of the file system for each
 // read, and share the index of the log in memory of their own.
@@ -48,6 +48,8 @@ std::error_code CodeOf(int sqlite_code, int system_errno) {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
       return Error::kCorrupt;
+    case SQLITE_BUSY:
+      return Errno(EBUSY);
     case SQLITE_NOMEM:
       return Errno(ENOMEM);
     case SQLITE_READONLY:

@@ -244,6 +244,11 @@ bool Daemon::OpenIndex() {
                                          "key {}; put the right key back, or give another cache=",
                                          request_.cache.string(), membership_.key_file.string()));
   }
+  if (catalogue.error() == Errno(EBUSY)) {
+    return Fail(kExitFailed, fmt::format("the index {} is open in another program, such as "
+                                         "sqlite3; close that and mount again",
+                                         file));
+  }
   return Fail(kExitFailed,
               fmt::format("cannot open the index {}: {}", file, catalogue.error().message()));
 }

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <fstream>
 
 #include "catalogue_fixture.h"
@@ -204,6 +205,30 @@ TEST_F(OpeningTest, ADatabaseThatLostItsTablesIsDamage) {
   Sql("PRAGMA journal_mode = WAL");
   ASSERT_GT(Bytes().size(), 0u);
   EXPECT_EQ(make_error_code(Error::kCorrupt), OpenError(a_.Options()));
+}
+
+TEST_F(OpeningTest, WhatAnotherProgramHasOpenIsBusy) {
+  a_.Create("/file", "bytes");
+  a_.Close();
+  int ready[2];
+  ASSERT_EQ(0, pipe(ready));
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    sqlite3* db = nullptr;
+    sqlite3_open(file().c_str(), &db);
+    sqlite3_exec(db, "BEGIN; SELECT count(*) FROM inode", nullptr, nullptr, nullptr);
+    _exit(write(ready[1], "x", 1) == 1 && pause() != 0 ? 0 : 1);
+  }
+  char byte = 0;
+  ASSERT_EQ(1, read(ready[0], &byte, 1));
+  EXPECT_EQ(Errno(EBUSY), OpenError(a_.Options()));
+  kill(child, SIGKILL);
+  ASSERT_EQ(child, waitpid(child, nullptr, 0));
+  close(ready[0]);
+  close(ready[1]);
+  a_.Reopen();
+  EXPECT_EQ("bytes", a_.Bytes("/file"));
 }
 
 // Whatever a kill left of the first start: the next one makes the index.
