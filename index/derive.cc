@@ -196,10 +196,14 @@ void Session::RefreshLinksIn(Ino folder) {
 
 // --- versions
 
-// Heads that a deletion saw do not count beside others.
 std::vector<HeldVersion> Session::Heads(Ino ino, bool* undeleted) {
+  return HeadsAmong(ino, tables_.Versions(ino), undeleted);
+}
+
+// Heads that a deletion saw do not count beside others.
+std::vector<HeldVersion> Session::HeadsAmong(Ino ino, std::vector<HeldVersion> heads,
+                                             bool* undeleted) {
   if (undeleted != nullptr) *undeleted = false;
-  auto heads = tables_.Versions(ino);
   if (heads.empty()) return heads;
   const Summary removed = tables_.RemovedContext(ino);
   const auto deleted = [&removed](const auto& version) { return Covers(removed, version.commit); };
@@ -216,11 +220,10 @@ std::vector<HeldVersion> Session::Heads(Ino ino, bool* undeleted) {
 // A user has the best head before him and so overwrites it.
 Known Session::KnownOf(Ino ino, bool user) {
   Known known;
-  for (const auto& version : tables_.Versions(ino)) {
-    known = known.SetAside(version.known, version.commit);
-  }
+  auto versions = tables_.Versions(ino);
+  for (const auto& version : versions) known = known.SetAside(version.known, version.commit);
   if (!user) return known;
-  const auto heads = Heads(ino);
+  const auto heads = HeadsAmong(ino, std::move(versions), nullptr);
   if (!heads.empty()) known.aside.erase(heads.front().commit);
   return known;
 }

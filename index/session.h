@@ -121,6 +121,7 @@ class Session {
   void ThinOut(Ino ino);
 
   // derive.cc
+  std::vector<HeldVersion> HeadsAmong(Ino ino, std::vector<HeldVersion> versions, bool* undeleted);
   bool Usable(Ino folder);
   bool AliveAfter(const std::optional<Stamp>& seen, const Link& link, const InodeBrief& inode);
   bool TakenByPending(const Link& link, const InodeBrief& inode);
