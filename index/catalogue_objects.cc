@@ -8,14 +8,12 @@ ContentId ReadContent(const Statement& row) {
   return {row.Fixed<std::array<std::uint8_t, 32>>(0), row.Unsigned(1)};
 }
 
-// Those that fulfil `condition`, in the order of their names.
-Result<std::vector<ContentId>> ObjectsAfter(Database& db, const std::string& condition,
+// What `query` finds, which goes on after a name and is limited, in the order of the names.
+Result<std::vector<ContentId>> ObjectsAfter(Database& db, Sql query,
                                             const std::optional<ContentId>& after,
                                             std::size_t limit) {
   const ContentId from = after.value_or(ContentId{});
-  const std::string query = "SELECT root, size FROM object WHERE " + condition +
-                            " AND (root, size) > (?, ?) ORDER BY root, size LIMIT ?";
-  auto find = db.Prepare(query.c_str());
+  auto find = db.Prepare(query);
   find << from.root << from.size << static_cast<std::uint64_t>(limit);
   std::vector<ContentId> ids;
   while (find.Step()) ids.push_back(ReadContent(find));
@@ -39,14 +37,21 @@ Result<void> Catalogue::SetPresent(const ContentId& id, bool present) {
 Result<std::vector<ContentId>> Catalogue::Missing(const std::optional<ContentId>& after,
                                                   std::size_t limit) {
   return impl_->Read([&](Reader& reader) {
-    return ObjectsAfter(reader.db(), "needed = 1 AND present = 0", after, limit);
+    return ObjectsAfter(reader.db(),
+                        "SELECT root, size FROM object WHERE needed = 1 AND present = 0 "
+                        "AND (root, size) > (?, ?) ORDER BY root, size LIMIT ?",
+                        after, limit);
   });
 }
 
 Result<std::vector<ContentId>> Catalogue::Present(const std::optional<ContentId>& after,
                                                   std::size_t limit) {
-  return impl_->Read(
-      [&](Reader& reader) { return ObjectsAfter(reader.db(), "present = 1", after, limit); });
+  return impl_->Read([&](Reader& reader) {
+    return ObjectsAfter(reader.db(),
+                        "SELECT root, size FROM object WHERE present = 1 "
+                        "AND (root, size) > (?, ?) ORDER BY root, size LIMIT ?",
+                        after, limit);
+  });
 }
 
 Result<bool> Catalogue::IsPresent(const ContentId& id) {

@@ -10,7 +10,7 @@ namespace {
 // Each asks for rows that must not be there.
 struct Invariant {
   const char* says;
-  const char* sql;
+  Sql sql;
 };
 constexpr Invariant kInvariants[] = {
     {"two links shown at one name",

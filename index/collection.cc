@@ -99,7 +99,7 @@ bool Collection::Busy() {
          0;
 }
 
-bool Collection::AllBelow(const char* sql, std::int64_t key, const Summary& floor, Summary* dots) {
+bool Collection::AllBelow(Sql sql, std::int64_t key, const Summary& floor, Summary* dots) {
   auto find = db_.Prepare(sql);
   find << key;
   while (find.Step()) {
@@ -247,7 +247,7 @@ Summary Collection::Floor(const std::set<NodeKey>& removed, std::int64_t absence
   return floor;
 }
 
-void Collection::Drop(const char* sql, std::int64_t key) {
+void Collection::Drop(Sql sql, std::int64_t key) {
   auto drop = db_.Prepare(sql);
   drop << key;
   drop.Run();

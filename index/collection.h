@@ -60,8 +60,8 @@ class Collection {
   void Raise(const Hosts& hosts, const Summary& known, const Summary& dead,
              std::int64_t absence_ns);
   std::set<NodeKey> Silent(const Hosts& hosts, const Summary& dead, std::int64_t absence_ns);
-  bool AllBelow(const char* sql, std::int64_t key, const Summary& floor, Summary* dots);
-  void Drop(const char* sql, std::int64_t key);
+  bool AllBelow(Sql sql, std::int64_t key, const Summary& floor, Summary* dots);
+  void Drop(Sql sql, std::int64_t key);
   bool IsNamed(Ino ino);
 
   Session& session_;

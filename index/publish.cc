@@ -128,8 +128,9 @@ void Session::Publish(Ino file) {
 
 void Session::DropPending(Ino file) {
   PublishRemovalsOf(file);
-  for (const char* sql : {"DELETE FROM attr WHERE ino = ?", "DELETE FROM dirty WHERE ino = ?",
-                          "DELETE FROM inode WHERE ino = ?"}) {
+  for (const Sql sql :
+       {Sql("DELETE FROM attr WHERE ino = ?"), Sql("DELETE FROM dirty WHERE ino = ?"),
+        Sql("DELETE FROM inode WHERE ino = ?")}) {
     auto drop = tables_.db().Prepare(sql);
     drop << file;
     drop.Run();

@@ -38,7 +38,7 @@ Result<void> MendMagic(const std::filesystem::path& file) {
 // The rows of a table in the order of their integer key, which is column 0 and asked for by
 // "key > ?". After a row that cannot be read it goes on behind a gap that grows until one can.
 template <class Visit>
-std::uint64_t ForEachReadable(Database& database, const char* sql, Visit&& visit) {
+std::uint64_t ForEachReadable(Database& database, Sql sql, Visit&& visit) {
   std::int64_t after = -1;
   std::int64_t gap = 1;
   std::uint64_t rows = 0;

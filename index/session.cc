@@ -48,7 +48,7 @@ void Session::TakeIncarnation(const DeviceId& self) {
 
 void Session::Disown(const DeviceId& before) {
   // By dot.kind; rows of unknown kinds were not written here.
-  static constexpr const char* kGiveDot[] = {
+  static constexpr Sql kGiveDot[] = {
       nullptr,
       "UPDATE device SET dot_dev = ?, dot_n = ? WHERE dev = ?",
       "UPDATE inode SET dot_dev = ?, dot_n = ? WHERE ino = ?",

@@ -176,15 +176,15 @@ sqlite3_stmt* Database::Compile(const char* sql, bool lasting) {
   return handle;
 }
 
-Statement Database::Prepare(const char* sql) {
-  auto& cached = cache_[sql];
+Statement Database::Prepare(Sql sql) {
+  auto& cached = cache_[sql.text()];
   if (!cached) {
     auto fresh = std::make_unique<Cached>();
-    fresh->handle = Compile(sql, true);
+    fresh->handle = Compile(sql.text(), true);
     cached = std::move(fresh);
   }
   // The same question asked again while its first answer is still being read.
-  if (cached->in_use) return {*this, Compile(sql, false), nullptr};
+  if (cached->in_use) return {*this, Compile(sql.text(), false), nullptr};
   cached->in_use = true;
   return {*this, cached->handle, &cached->in_use};
 }
@@ -194,7 +194,7 @@ void Database::Execute(const std::string& sql) {
   if (code != SQLITE_OK) Throw(code);
 }
 
-std::int64_t Database::Number(const char* sql) {
+std::int64_t Database::Number(Sql sql) {
   auto statement = Prepare(sql);
   return statement.Step() ? statement.Int(0) : 0;
 }
@@ -205,7 +205,7 @@ void Database::Throw(int code) {
 }
 
 Transaction::Transaction(Database& database, Kind kind) : database_(database) {
-  database_.Prepare(kind == Kind::kWrite ? "BEGIN IMMEDIATE" : "BEGIN").Run();
+  database_.Prepare(kind == Kind::kWrite ? Sql("BEGIN IMMEDIATE") : Sql("BEGIN")).Run();
 }
 
 Transaction::~Transaction() {

@@ -95,6 +95,17 @@ class Statement {
   int bound_ = 0;
 };
 
+// The text of a statement. Its address is its name in the cache of statements, so it has to be
+// there for ever and to be the same for ever: what is not a constant does not compile.
+class Sql {
+ public:
+  consteval Sql(const char* text) : text_(text) {}  // NOLINT(google-explicit-constructor)
+  constexpr const char* text() const { return text_; }
+
+ private:
+  const char* text_;
+};
+
 // One connection with its prepared statements. One thread at a time.
 class Database {
  public:
@@ -104,10 +115,9 @@ class Database {
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 
-  // `sql` is a string literal: its address is its name in the cache.
-  Statement Prepare(const char* sql);
+  Statement Prepare(Sql sql);
   void Execute(const std::string& sql);  // any number of statements
-  std::int64_t Number(const char* sql);  // the first column of the first row
+  std::int64_t Number(Sql sql);          // the first column of the first row
   std::int64_t last_insert_id() const { return sqlite3_last_insert_rowid(handle_); }
   sqlite3* handle() { return handle_; }
   [[noreturn]] void Throw(int code);

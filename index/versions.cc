@@ -15,10 +15,10 @@ void SortUnique(std::vector<T>& values) {
   values.erase(std::unique(values.begin(), values.end()), values.end());
 }
 
-constexpr const char* kShownIn =
+constexpr Sql kShownIn =
     "SELECT p.name, p.ino, i.kind FROM place p JOIN inode i ON i.ino = p.ino "
     "WHERE p.up = ? AND p.state & 8";
-constexpr const char* kShownAt =
+constexpr Sql kShownAt =
     "SELECT p.name, p.ino, i.kind FROM place p JOIN inode i ON i.ino = p.ino "
     "WHERE p.up = ? AND p.name = ? AND p.state & 8";
 
@@ -28,8 +28,8 @@ constexpr const char* kShownAt =
   "JOIN inode i ON i.ino = p.ino JOIN removal r ON r.link = p.link "        \
   "WHERE p.up IS NULL AND (i.gone > 0 OR i.live_links > 0 OR i.nlink > 0) " \
   "AND i.kind IS NOT NULL AND r.merged IS NULL AND p.parent = ?"
-constexpr const char* kRemovedIn = BTFC_REMOVED;
-constexpr const char* kRemovedAt = BTFC_REMOVED " AND p.name = ?";
+constexpr Sql kRemovedIn = BTFC_REMOVED;
+constexpr Sql kRemovedAt = BTFC_REMOVED " AND p.name = ?";
 
 bool IsFolder(std::int64_t kind) { return kind == static_cast<int>(Kind::kFolder); }
 

@@ -1,4 +1,5 @@
 // Local operations, each with the errors that a filesystem owes its users.
+#include <malloc.h>
 #include <sys/xattr.h>
 
 #include "catalogue_fixture.h"
@@ -355,6 +356,23 @@ TEST_F(LocalTest, HistoryAndObjects) {
   EXPECT_EQ(std::vector<ContentId>{big.id}, a_->Unused(10).value());
   EXPECT_TRUE(a_->Missing(std::nullopt, 10).value().empty());
   EXPECT_TRUE(a_->CheckIntegrity());
+}
+
+TEST_F(LocalTest, AskingAgainCostsNoMemory) {
+  constexpr int kTimes = 2000;
+  const auto ask = [&] {
+    std::vector<std::string> between;  // whatever else takes and gives back memory meanwhile
+    for (int i = 0; i < kTimes; ++i) {
+      ASSERT_TRUE(a_->Missing(std::nullopt, 10));
+      between.emplace_back(100 + static_cast<std::size_t>(i % 50), 'x');
+      ASSERT_TRUE(a_->Present(std::nullopt, 10));
+    }
+  };
+  ask();
+  const std::size_t before = ::mallinfo2().uordblks;
+  ask();
+  const std::size_t after = ::mallinfo2().uordblks;
+  EXPECT_LT(after, before + (64U << 10U));
 }
 
 TEST_F(LocalTest, ABatchIsWholeOrNothing) {
