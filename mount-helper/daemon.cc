@@ -10,7 +10,9 @@
 
 #include <array>
 #include <cerrno>
+#include <condition_variable>
 #include <cstring>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
@@ -46,6 +48,35 @@ std::string HostName() {
   if (gethostname(name.data(), name.size() - 1) != 0) return "host";
   return name.data();
 }
+
+// The catalogue tells of changes on threads of its own, too, which end with it: after all that they
+// are told to. Any thread.
+class Listening {
+ public:
+  template <class Call>
+  void Pass(const Call& call) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (over_) return;
+      ++inside_;
+    }
+    call();
+    const std::lock_guard lock(mutex_);
+    if (--inside_ == 0) changed_.notify_all();
+  }
+  // No call is under way any more, and none comes.
+  void End() {
+    std::unique_lock lock(mutex_);
+    over_ = true;
+    changed_.wait(lock, [this] { return inside_ == 0; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool over_ = false;
+  unsigned inside_ = 0;
+};
 
 // One life of a mount. Members are in the order in which they are made; what uses another is
 // below it.
@@ -84,6 +115,7 @@ class Daemon {
   Membership membership_;
   bool first_mount_ = false;
   bool replaced_dead_ = false;  // a killed daemon's mount was on the mount point
+  Listening listening_;
   std::unique_ptr<index::Catalogue> catalogue_;
   std::unique_ptr<fs::ObjectStore> store_;
   std::unique_ptr<Bridge> bridge_;
@@ -312,8 +344,8 @@ bool Daemon::StartSwarm() {
   if (!swarm) return Fail(kExitFailed, why.empty() ? swarm.error().message() : why);
   swarm_ = std::move(swarm.value());
   bridge_->Connect(swarm_.get(), files_.get());
-  catalogue_->OnPublish([this] { swarm_->Published(); });
-  catalogue_->OnChange([this](const auto& changes) { Changed(changes); });
+  catalogue_->OnPublish([this] { listening_.Pass([this] { swarm_->Published(); }); });
+  catalogue_->OnChange([this](const auto& changes) { listening_.Pass([&] { Changed(changes); }); });
   WantMissing();
   const auto port = swarm_->Status().port;
   if (port != request_.port) {
@@ -409,8 +441,8 @@ void Daemon::Ready() {
                  });
 }
 
-// What calls others ends before them: after Stop neither files nor swarm call the catalogue, so
-// nothing calls Changed, and the mount can go.
+// What calls others ends before them: after Stop neither files nor swarm call the catalogue. What
+// it still stores by itself is told to nobody, and the mount can go.
 void Daemon::Shutdown() {
   if (mount_) spdlog::info("stopping");
   control_.reset();
@@ -418,6 +450,7 @@ void Daemon::Shutdown() {
   scrub_.reset();
   if (files_) files_->Stop();
   if (swarm_) swarm_->Stop();
+  listening_.End();
   if (bridge_) bridge_->Disconnect();
   mount_.reset();
   swarm_.reset();
