@@ -141,6 +141,7 @@ class PartApplier {
     row.name = body.name();
     body.key().copy(reinterpret_cast<char*>(row.key.data()), row.key.size());
     row.role = body.role();
+    row.incarnation = body.incarnation();
     session_.Merge(row);
   }
 
@@ -185,7 +186,7 @@ class PartApplier {
     if (!body.previous_parent().empty()) {
       row.previous = Slot{InoOf(body.previous_parent()), body.previous_name()};
     }
-    session_.Merge(std::move(row));
+    session_.Merge(row);
   }
 
   void Apply(const wire::VersionRow& body) {
@@ -222,6 +223,7 @@ class PartApplier {
     };
     read(body.known(), &row.known);
     read(body.horizon(), &row.horizon);
+    read(body.parts(), &row.parts);
     row.dot = dot_;
     row.extra = UnknownFields(body);
     session_.Merge(row);
@@ -248,6 +250,7 @@ class Receiver : public DeltaWriter {
       until_ = PartReader(part).ToSummary(part.until());
       giver_.until = until_;
       giver_.horizon = PartReader(part).ToSummary(part.horizon());
+      giver_.parts = PartReader(part).ToSummary(part.parts());
       giver_.collected = PartReader(part).ToSummary(part.collected());
     }
     BOOST_OUTCOME_TRYV(CheckDots(part));

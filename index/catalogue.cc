@@ -154,7 +154,7 @@ Result<void> Catalogue::Impl::Start() {
 void Catalogue::Impl::StartRows() {
   Transaction transaction(*writer_, Transaction::Kind::kWrite);
   const auto incarnation = OpenIncarnation(*tables_, options_, [this] { return NewId(); });
-  self_ = incarnation.device;
+  SetSelf(incarnation.device, incarnation.number);
   continues_ = !incarnation.fresh;
   known_ = tables_->Known();
   if (!tables_->FindInode(kRootId)) {
@@ -205,6 +205,16 @@ bool Catalogue::Impl::NoteExamined(const Summary& floor, std::size_t inodes, std
   return std::exchange(examined_, now) != now;
 }
 
+std::optional<Catalogue::Impl::Look> Catalogue::Impl::LastLook() const {
+  const std::lock_guard lock(state_mutex_);
+  return look_;
+}
+
+void Catalogue::Impl::NoteLook(const std::optional<Look>& look) {
+  const std::lock_guard lock(state_mutex_);
+  look_ = look;
+}
+
 // What others call this device in conflict names, unless they know already.
 void Catalogue::Impl::WriteDeviceRow(Session& session) {
   const std::string name = options_.host_name.substr(0, kNameMax);
@@ -214,13 +224,14 @@ void Catalogue::Impl::WriteDeviceRow(Session& session) {
   row.device = session.self();
   row.name = name;
   row.key = options_.node_key;
+  row.incarnation = IncarnationNumber(*tables_);
   row.stamp = held ? session.Now({held->stamp}) : session.Now();
   row.dot = session.NextDot();
   session.Merge(row);
 }
 
 void Catalogue::Impl::TakeNewIncarnation(Session& session) {
-  session.TakeIncarnation(NewIncarnation(*tables_, options_, [this] { return NewId(); }));
+  session.TakeIncarnation(NewIncarnation(*tables_, options_, [this] { return NewId(); }).device);
   WriteDeviceRow(session);
 }
 
@@ -269,9 +280,15 @@ DeviceId Catalogue::Impl::Self() const {
   return self_;
 }
 
-void Catalogue::Impl::SetSelf(const DeviceId& self) {
+std::uint64_t Catalogue::Impl::SelfIncarnation() const {
+  const std::lock_guard lock(state_mutex_);
+  return incarnation_;
+}
+
+void Catalogue::Impl::SetSelf(const DeviceId& self, std::uint64_t incarnation) {
   const std::lock_guard lock(state_mutex_);
   self_ = self;
+  incarnation_ = incarnation;
 }
 
 // A group that cannot be committed stays this host's own: nobody is told.
@@ -286,6 +303,7 @@ Summary Catalogue::Impl::KnownNow() const {
 }
 
 void Catalogue::Impl::Committed(const Summary& known) {
+  ++commits_;
   devices_.Settle();
   const std::lock_guard lock(state_mutex_);
   known_ = known;
@@ -425,6 +443,7 @@ void Catalogue::OnPublish(std::function<void()> listener) {
 
 bool Catalogue::IsRemoved(const NodeKey& node_key) const { return impl_->IsRemoved(node_key); }
 DeviceId Catalogue::self() const { return impl_->Self(); }
+std::uint64_t Catalogue::incarnation() const { return impl_->SelfIncarnation(); }
 Summary Catalogue::Known() const { return impl_->Known(); }
 
 }  // namespace btfc::index

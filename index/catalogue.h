@@ -224,9 +224,9 @@ struct CatalogueOptions {
   std::function<std::int64_t()> now_ns;     // wall clock; the system's if empty
   std::size_t kept_versions = 32;           // earlier versions of a file, thinned out by age
   // For histories that must come out the same every time: random ids (the system's if empty), and
-  // this cache's first device id. The catalogue calls new_id one call at a time.
+  // this cache's first incarnation. The catalogue calls new_id one call at a time.
   std::function<std::array<std::uint8_t, 16>()> new_id;
-  std::optional<DeviceId> device;
+  std::optional<std::uint64_t> incarnation;
   // Show security.* and trusted.* xattrs that other hosts set (owner=numeric). They mean what this
   // host's administrator lets them mean, so by default a peer's do not count; they stay in the
   // rows.
@@ -390,6 +390,7 @@ class Catalogue : public Replica {
 
   // --- Replica
   DeviceId self() const override;
+  std::uint64_t incarnation() const override;
   Summary Known() const override;
   Result<std::unique_ptr<DeltaReader>> Cut(const Summary& since) override;
   std::unique_ptr<DeltaWriter> Receive() override;

@@ -16,6 +16,7 @@
 #include "index/damage.h"
 #include "index/devices.h"
 #include "index/fault_point.h"
+#include "index/incarnation.h"
 #include "index/journal.h"
 #include "index/reader.h"
 #include "index/recorded.h"
@@ -61,6 +62,10 @@ class Catalogue::Impl {
   enum class Length { kShort, kMedium, kLong };
   template <class Op>
   auto Read(Op&& op, Length length = Length::kShort) -> decltype(op(std::declval<Reader&>()));
+  template <class Op>
+  auto ReadLong(Op&& op) -> decltype(op(std::declval<Reader&>())) {
+    return Read(op, Length::kLong);
+  }
 
   void BeginBatch();
   Result<void> EndBatch(bool commit);
@@ -73,6 +78,7 @@ class Catalogue::Impl {
   Result<void> TakeJournal(Catalogue& catalogue);
   bool Continues() const { return continues_; }
   DeviceId Self() const;
+  std::uint64_t SelfIncarnation() const;
   Summary Known();  // of what is committed; ends the group
   Summary KnownNow() const;
   void SetListeners(std::function<void(const std::vector<Change>&)> changed,
@@ -88,10 +94,20 @@ class Catalogue::Impl {
   std::set<NodeKey> Removed() const;
   // False if that much was looked at with this floor before, for nothing.
   bool NoteExamined(const Summary& floor, std::size_t inodes, std::size_t names);
+  // How many transactions there have been.
+  std::uint64_t commits() const { return commits_; }
+  // The last look for what may go of what was deleted, if there was nothing.
+  struct Look {
+    std::uint64_t commits = 0;
+    std::int64_t at_ns = 0;
+    VersionLimits limits;
+  };
+  std::optional<Look> LastLook() const;
+  void NoteLook(const std::optional<Look>& look);
   void LoadRemoved();  // under write_gate_
 
   // A remote delta may have made this cache another device.
-  void SetSelf(const DeviceId& self);
+  void SetSelf(const DeviceId& self, std::uint64_t incarnation);
   void TakeNewIncarnation(Session& session);
   SessionContext MakeContext() const;
   std::array<std::uint8_t, 16> NewId();
@@ -154,6 +170,7 @@ class Catalogue::Impl {
   Circumstances circumstances_;  // of the operation at hand
   std::atomic<std::thread::id> repeat_owner_;
   std::atomic<bool> publish_due_{false};
+  std::atomic<std::uint64_t> commits_{0};
 
   std::mutex due_mutex_;  // guards what follows
   std::condition_variable due_changed_;
@@ -176,6 +193,8 @@ class Catalogue::Impl {
 
   mutable std::mutex state_mutex_;
   DeviceId self_;
+  std::uint64_t incarnation_ = 0;
+  std::optional<Look> look_;
   bool continues_ = false;  // opened with all that the process before it answered
   Summary known_;
   std::set<NodeKey> removed_;
@@ -224,7 +243,7 @@ auto Catalogue::Impl::Write(const std::string& record, Op&& op)
     if (session.self() != Self()) {
       // Before a row of the new device goes out, it must be certain that this is the one.
       if (const auto synced = keeper_->Sync(); !synced) return synced.error();
-      SetSelf(session.self());
+      SetSelf(session.self(), IncarnationNumber(*tables_));
     }
     Committed(session.known());
     if (session.members_changed()) LoadRemoved();

@@ -145,7 +145,7 @@ Result<Node> Catalogue::Link(Ino ino, Ino parent, std::string_view name) {
                         place.spot = spot;
                         place.stamp = session.Now();
                         place.dot = DotFor(session, inode);
-                        session.Merge(std::move(place));
+                        session.Merge(place);
                         return NodeOf(session, ino);
                       });
 }

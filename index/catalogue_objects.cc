@@ -23,7 +23,7 @@ Result<std::vector<ContentId>> ObjectsAfter(Database& db, Sql query,
 }  // namespace
 
 Result<void> Catalogue::SetPresent(const ContentId& id, bool present) {
-  return impl_->Write([&](Session& session) -> Result<void> {
+  const auto set = [&](Session& session) -> Result<void> {
     auto put = session.tables().db().Prepare(
         "INSERT INTO object (root, size, present) VALUES (?1, ?2, ?3) "
         "ON CONFLICT (root, size) DO UPDATE SET present = ?3");
@@ -31,7 +31,8 @@ Result<void> Catalogue::SetPresent(const ContentId& id, bool present) {
     put.Run();
     session.NoteObject(id);
     return Ok();
-  });
+  };
+  return present ? impl_->Write(set) : impl_->WriteToFree({}, set);
 }
 
 Result<std::vector<ContentId>> Catalogue::Missing(const std::optional<ContentId>& after,

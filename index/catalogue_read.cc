@@ -240,13 +240,14 @@ Result<FileNow> Catalogue::GetFile(Ino file) {
 
 namespace {
 
-// Every incarnation of this host has its key.
-bool Shown(const CatalogueOptions& options, std::string_view name, std::string_view writers_key) {
-  const bool privileged = name.starts_with("security.") || name.starts_with("trusted.");
-  return !privileged || options.foreign_privileged_xattrs ||
-         std::equal(writers_key.begin(), writers_key.end(), options.node_key.begin(),
-                    options.node_key.end(),
-                    [](char a, std::uint8_t b) { return static_cast<std::uint8_t>(a) == b; });
+// Every incarnation of this host has its key. A stamp may be of this host in another's row, too: it
+// counts who wrote the row as well, if it was told to others at all. The columns 1 to 3 say that.
+bool Shown(const CatalogueOptions& options, std::string_view name, const Statement& writers) {
+  if (!name.starts_with("security.") && !name.starts_with("trusted.")) return true;
+  if (options.foreign_privileged_xattrs) return true;
+  const std::string_view own(reinterpret_cast<const char*>(options.node_key.data()),
+                             options.node_key.size());
+  return writers.Bytes(1) == own && (writers.IsNull(2) || writers.Bytes(3) == own);
 }
 
 }  // namespace
@@ -254,11 +255,11 @@ bool Shown(const CatalogueOptions& options, std::string_view name, std::string_v
 Result<std::string> Catalogue::GetXattr(Ino ino, std::string_view name) {
   return impl_->Read([&](Reader& reader) -> Result<std::string> {
     auto find = reader.db().Prepare(
-        "SELECT a.value, d.key FROM attr a LEFT JOIN device d ON d.dev = a.dev "
-        "WHERE a.ino = ? AND a.name = ?");
+        "SELECT a.value, d.key, a.dot_dev, w.key FROM attr a LEFT JOIN device d ON d.dev = a.dev "
+        "LEFT JOIN device w ON w.dev = a.dot_dev WHERE a.ino = ? AND a.name = ?");
     find << ino << kXattrRegister + std::string(name);
     if (!find.Step() || find.IsNull(0)) return Errno(ENODATA);
-    if (!Shown(impl_->options(), name, find.String(1))) return Errno(ENODATA);
+    if (!Shown(impl_->options(), name, find)) return Errno(ENODATA);
     return find.String(0);
   });
 }
@@ -266,15 +267,16 @@ Result<std::string> Catalogue::GetXattr(Ino ino, std::string_view name) {
 Result<std::vector<std::string>> Catalogue::ListXattrs(Ino ino) {
   return impl_->Read([&](Reader& reader) -> Result<std::vector<std::string>> {
     auto find = reader.db().Prepare(
-        "SELECT a.name, d.key FROM attr a LEFT JOIN device d ON d.dev = a.dev "
-        "WHERE a.ino = ? AND a.value IS NOT NULL ORDER BY a.name");
+        "SELECT a.name, d.key, a.dot_dev, w.key FROM attr a LEFT JOIN device d ON d.dev = a.dev "
+        "LEFT JOIN device w ON w.dev = a.dot_dev WHERE a.ino = ? AND a.value IS NOT NULL "
+        "ORDER BY a.name");
     find << ino;
     std::vector<std::string> names;
     while (find.Step()) {
       const auto name = find.String(0);
       if (name.empty() || name.front() != kXattrRegister) continue;
       auto shown = name.substr(1);
-      if (Shown(impl_->options(), shown, find.String(1))) names.push_back(std::move(shown));
+      if (Shown(impl_->options(), shown, find)) names.push_back(std::move(shown));
     }
     return names;
   });

@@ -15,7 +15,7 @@ void MoveTo(Session& session, const Link& link, const Slot& spot, const Stamp& s
     row.previous = link.spot;
     row.dot = session.NextDot();
   }
-  session.Merge(std::move(row));
+  session.Merge(row);
 }
 
 namespace {

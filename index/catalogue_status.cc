@@ -1,6 +1,8 @@
 // Figures for people, and the check of everything.
 #include <spdlog/spdlog.h>
 
+#include <set>
+
 #include "index/catalogue_impl.h"
 #include "index/derived_ids.h"
 
@@ -50,18 +52,43 @@ constexpr Invariant kInvariants[] = {
      "JOIN device d ON d.dev = r.dot_dev WHERE r.dot_n > d.known"},
 };
 
-MissingTotal MissingIn(Database& database) {
+// Contents that are not here only because what they were is being written to: nobody waits for
+// them. Not those that came meanwhile and are shown when the writer has closed.
+MissingTotal WrittenOver(Database& database, DeviceTable& devices) {
+  auto find = database.Prepare(
+      "SELECT v.root, v.size, v.commit_dev, v.commit_n, d.known FROM dirty d "
+      "JOIN inode i ON i.ino = d.ino JOIN version v ON v.version = i.head AND v.size > 16384 "
+      "JOIN object b ON b.root = v.root AND b.size = v.size AND b.needed = 1 AND b.present = 0 "
+      "WHERE NOT EXISTS (SELECT 1 FROM version w JOIN inode j ON j.head = w.version "
+      "  WHERE w.root = v.root AND w.size = v.size AND w.size > 16384 "
+      "  AND (j.live_links > 0 OR j.nlink > 0) AND j.ino NOT IN (SELECT ino FROM dirty))");
+  std::set<ContentId> contents;
+  MissingTotal total;
+  while (find.Step()) {
+    const Dot commit{devices.IdOf(find.Int(2)), find.Unsigned(3)};
+    if (!devices.DecodeKnown(find.Bytes(4)).Overwrote(commit)) continue;
+    const ContentId id{find.Fixed<std::array<std::uint8_t, 32>>(0), find.Unsigned(1)};
+    if (!contents.insert(id).second) continue;
+    ++total.objects;
+    total.bytes += id.size;
+  }
+  return total;
+}
+
+MissingTotal MissingIn(Database& database, DeviceTable& devices) {
   auto missing = database.Prepare(
       "SELECT count(*), coalesce(sum(size), 0) FROM object WHERE needed = 1 AND present = 0");
   missing.Step();
-  return {missing.Unsigned(0), missing.Unsigned(1)};
+  const MissingTotal written = WrittenOver(database, devices);
+  return {missing.Unsigned(0) - written.objects, missing.Unsigned(1) - written.bytes};
 }
 
 }  // namespace
 
 Result<MissingTotal> Catalogue::CountMissing() {
-  return impl_->Read([&](Reader& reader) -> Result<MissingTotal> { return MissingIn(reader.db()); },
-                     Impl::Length::kLong);
+  return impl_->ReadLong([&](Reader& reader) -> Result<MissingTotal> {
+    return MissingIn(reader.db(), impl_->devices());
+  });
 }
 
 Result<std::string> Catalogue::PathOfContent(const ContentId& id) {
@@ -77,27 +104,25 @@ Result<std::string> Catalogue::PathOfContent(const ContentId& id) {
 }
 
 Result<Counts> Catalogue::Count() {
-  return impl_->Read(
-      [&](Reader& reader) -> Result<Counts> {
-        Counts counts;
-        auto files = reader.db().Prepare(
-            "SELECT count(*) FILTER (WHERE i.kind = 1), count(*) FILTER (WHERE i.kind = 2 AND "
-            "i.ino <> "
-            "1),"
-            " coalesce(sum(v.size), 0) FROM inode i LEFT JOIN version v ON v.version = i.head "
-            "WHERE i.nlink > 0");
-        files.Step();
-        counts.files = files.Unsigned(0);
-        counts.folders = files.Unsigned(1);
-        counts.bytes = files.Unsigned(2);
-        const auto missing = MissingIn(reader.db());
-        counts.missing_objects = missing.objects;
-        counts.missing_bytes = missing.bytes;
-        counts.conflicts = static_cast<std::uint64_t>(
-            reader.db().Number("SELECT count(*) FROM place WHERE conflict IS NOT NULL"));
-        return counts;
-      },
-      Impl::Length::kLong);
+  return impl_->ReadLong([&](Reader& reader) -> Result<Counts> {
+    Counts counts;
+    auto files = reader.db().Prepare(
+        "SELECT count(*) FILTER (WHERE i.kind = 1), count(*) FILTER (WHERE i.kind = 2 AND "
+        "i.ino <> "
+        "1),"
+        " coalesce(sum(v.size), 0) FROM inode i LEFT JOIN version v ON v.version = i.head "
+        "WHERE i.nlink > 0");
+    files.Step();
+    counts.files = files.Unsigned(0);
+    counts.folders = files.Unsigned(1);
+    counts.bytes = files.Unsigned(2);
+    const auto missing = MissingIn(reader.db(), impl_->devices());
+    counts.missing_objects = missing.objects;
+    counts.missing_bytes = missing.bytes;
+    counts.conflicts = static_cast<std::uint64_t>(
+        reader.db().Number("SELECT count(*) FROM place WHERE conflict IS NOT NULL"));
+    return counts;
+  });
 }
 
 Result<std::vector<std::string>> Catalogue::Conflicts(std::size_t limit) {

@@ -9,17 +9,8 @@ namespace btfc::index {
 namespace {
 
 constexpr std::size_t kLetGoAtOnce = 256;  // in one transaction
-
-bool KnowsAny(const Summary& known, const Summary& of) {
-  return std::any_of(of.begin(), of.end(), [&known](const auto& entry) {
-    return entry.second > 0 && Covers(known, Dot{entry.first, 1});
-  });
-}
-
-// A stranger, who has nothing of what is below the horizon, is not: it has nothing to be removed.
-bool Behind(const Summary& known, const Summary& horizon) {
-  return !Covers(known, horizon) && KnowsAny(known, horizon);
-}
+// What may go by its age, or because somebody is silent, is looked for without a cause, too.
+constexpr std::int64_t kLookAnyway_ns = std::int64_t{3600} * 1'000'000'000;
 
 void MeetInto(Summary& summary, const Summary& other) {
   for (auto entry = summary.begin(); entry != summary.end();) {
@@ -135,36 +126,50 @@ bool Collection::Fits(const Summary& horizon) {
                       [&](Ino ino) { return Strange(ino, horizon); });
 }
 
-void Collection::Adopt(const Summary& raised) {
+void Collection::JoinHorizon(const Summary& raised, const Parts& raised_parts) {
   const Summary held = horizon();
-  if (Covers(held, raised) || Busy() || !Fits(raised)) return;
+  tables_.PutMetaSummary("parts", Unite(held, parts(), raised, raised_parts));
   tables_.PutMetaSummary("horizon", Join(held, raised));
+}
+
+void Collection::Adopt(const Summary& raised, const Parts& raised_parts) {
+  if (Covers(horizon(), raised) || Busy() || !Fits(raised)) return;
+  JoinHorizon(raised, raised_parts);
 }
 
 Collection::Verdict Collection::Judge(const Giver& giver) {
   if (WasLeftBehind()) return Verdict::kLeftBehind;
-  Adopt(giver.horizon);
-  Adopt(giver.collected);
+  Adopt(giver.horizon, giver.parts);
+  Adopt(giver.collected, giver.parts);
+  known_before_ = session_.known();
   const Summary mine = horizon();
-  const Summary gone = collected();
-  const bool new_here = !KnowsAny(session_.known(), giver.collected);
-  const bool behind = Behind(giver.until, mine);
-  const bool aware = Covers(giver.horizon, gone) || !KnowsAny(giver.until, gone);
-  const bool this_aware = Covers(mine, giver.collected) || new_here;
+  const bool behind = !Ready(giver.until, mine, parts(), giver.until);
+  const bool aware = Ready(giver.horizon, collected(), parts(), giver.until);
+  const bool this_aware = Ready(mine, giver.collected, giver.parts, known_before_);
   if (!behind && aware && this_aware) return Verdict::kTake;
   if (this_aware || Busy() || Fits(giver.collected)) return Verdict::kNotYet;
   if (behind && !aware && mine < giver.horizon) return Verdict::kNotYet;
   return Verdict::kLeftBehind;
 }
 
+// Who was new to a part lacks what the giver let go of as the giver does.
 void Collection::Took(const Giver& giver) {
-  // One who was new here covers it by now, and has nothing of what was let go of.
-  if (Covers(session_.known(), giver.horizon)) Adopt(giver.horizon);
+  for (const Summary& part : Split(giver.collected, giver.parts)) {
+    if (!KnowsAny(known_before_, part))
+      tables_.PutMetaSummary("collected", Join(collected(), part));
+  }
+  for (const Summary& part : Split(giver.horizon, giver.parts)) {
+    if (!KnowsAny(known_before_, part)) JoinHorizon(part, {});
+  }
+  Adopt(giver.horizon, giver.parts);
   if (!session_.heard_horizons()) return;
-  std::vector<Summary> heard;
-  auto find = db_.Prepare("SELECT horizon FROM seen");
-  while (find.Step()) heard.push_back(tables_.devices().Decode(find.Bytes(0)));
-  for (const auto& one : heard) Adopt(one);
+  std::vector<std::pair<Summary, Parts>> heard;
+  auto find = db_.Prepare("SELECT horizon, parts FROM seen");
+  while (find.Step()) {
+    const DeviceTable& devices = tables_.devices();
+    heard.emplace_back(devices.Decode(find.Bytes(0)), devices.Decode(find.Bytes(1)));
+  }
+  for (const auto& [one, its_parts] : heard) Adopt(one, its_parts);
 }
 
 std::set<NodeKey> Collection::Silent(const Hosts& hosts, const Summary& dead,
@@ -207,7 +212,7 @@ void Collection::Raise(const Hosts& hosts, const Summary& known, const Summary& 
     if (key == self || silent.contains(key)) continue;
     MeetInto(all, host.said ? host.said->known : Summary());
   }
-  Adopt(all);
+  Adopt(all, {});
 }
 
 void Collection::Tell(const Summary& known, const Summary& dead, const std::set<NodeKey>& removed,
@@ -219,11 +224,12 @@ void Collection::Tell(const Summary& known, const Summary& dead, const std::set<
   if (Busy()) return;
   const auto held = tables_.GetSeen(session_.self());
   const Summary mine = horizon();
-  if (held && Covers(held->known, dead) && held->horizon == mine) return;
+  if (held && Covers(held->known, dead) && held->horizon == mine && held->parts == parts()) return;
   SeenRow row;
   row.device = session_.self();
   row.known = known;
   row.horizon = mine;
+  row.parts = parts();
   row.dot = session_.NextDot();
   session_.Merge(row);
 }
@@ -354,12 +360,20 @@ Candidates ReadCandidates(Database& db, std::int64_t before_ns) {
 
 Result<std::uint64_t> Catalogue::Collect(const VersionLimits& limits,
                                          const std::unordered_set<Ino>& in_use) {
+  BOOST_OUTCOME_TRYV(impl_->Settle());
+  Impl::Look look{impl_->commits(), impl_->MakeContext().now_ns, limits};
+  const auto last = impl_->LastLook();
+  if (last && last->commits == look.commits && last->limits.age_ns == limits.age_ns &&
+      last->limits.absence_ns == limits.absence_ns && look.at_ns >= last->at_ns &&
+      look.at_ns - last->at_ns < kLookAnyway_ns) {
+    return std::uint64_t{0};
+  }
+  impl_->NoteLook({});
   const auto removed = impl_->Removed();
   DeviceTable& devices = impl_->devices();
-  BTFC_TRY(dead,
-           impl_->Read(
-               [&](Reader& reader) -> Result<Summary> { return DeadRowsIn(reader.db(), devices); },
-               Impl::Length::kLong));
+  BTFC_TRY(dead, impl_->ReadLong([&](Reader& reader) -> Result<Summary> {
+    return DeadRowsIn(reader.db(), devices);
+  }));
   // Others let go of what this host says to know: it has to know it after a power cut, too.
   const Summary known = impl_->Known();
   if (!dead.empty()) {
@@ -370,17 +384,19 @@ Result<std::uint64_t> Catalogue::Collect(const VersionLimits& limits,
     collection.Tell(known, dead, removed, limits.absence_ns);
     return collection.Floor(removed, limits.absence_ns);
   }));
+  // Nobody but this wrote meanwhile, and there is nothing to be done: the next look is spared.
+  const bool alone = impl_->commits() == ++look.commits;
+  if (floor.empty() && alone) impl_->NoteLook(look);
   if (floor.empty()) return std::uint64_t{0};
   std::uint64_t all = 0;
+  bool held = false;
   for (std::uint64_t gone = 1; gone > 0; all += gone) {
     gone = 0;
     const std::int64_t before_ns = impl_->MakeContext().now_ns - limits.age_ns;
-    BTFC_TRY(found, impl_->Read(
-                        [&](Reader& reader) -> Result<Candidates> {
-                          return ReadCandidates(reader.db(), before_ns);
-                        },
-                        Impl::Length::kLong));
-    std::erase_if(found.inodes, [&](Ino ino) { return in_use.contains(ino); });
+    BTFC_TRY(found, impl_->ReadLong([&](Reader& reader) -> Result<Candidates> {
+      return ReadCandidates(reader.db(), before_ns);
+    }));
+    held = std::erase_if(found.inodes, [&](Ino ino) { return in_use.contains(ino); }) > 0;
     if (all == 0 && !impl_->NoteExamined(floor, found.inodes.size(), found.names.size())) break;
     const auto each = [&](const auto& numbers, const auto& let_go) -> Result<void> {
       for (std::size_t at = 0; at < numbers.size();) {
@@ -400,6 +416,7 @@ Result<std::uint64_t> Catalogue::Collect(const VersionLimits& limits,
       return collection.LetNameGo(link, floor);
     }));
   }
+  if (all == 0 && alone && !held) impl_->NoteLook(look);
   return all;
 }
 

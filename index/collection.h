@@ -6,6 +6,7 @@
 #include <set>
 #include <vector>
 
+#include "index/horizon_parts.h"
 #include "index/session.h"
 
 namespace btfc::index {
@@ -14,6 +15,7 @@ namespace btfc::index {
 struct Giver {
   Summary until;
   Summary horizon;
+  Parts parts;  // of the horizon
   Summary collected;
 };
 
@@ -24,6 +26,7 @@ class Collection {
       : session_(session), tables_(session.tables()), db_(session.tables().db()) {}
 
   Summary horizon() { return tables_.MetaSummary("horizon"); }
+  Parts parts() { return tables_.MetaSummary("parts"); }
   Summary collected() { return tables_.MetaSummary("collected"); }
 
   // Whether this host may take the delta. If not, it may be that it was left behind, for good.
@@ -56,7 +59,8 @@ class Collection {
   bool Busy();
   bool Fits(const Summary& horizon);
   bool Strange(Ino ino, const Summary& horizon);
-  void Adopt(const Summary& horizon);
+  void JoinHorizon(const Summary& raised, const Parts& raised_parts);
+  void Adopt(const Summary& raised, const Parts& raised_parts);
   void Raise(const Hosts& hosts, const Summary& known, const Summary& dead,
              std::int64_t absence_ns);
   std::set<NodeKey> Silent(const Hosts& hosts, const Summary& dead, std::int64_t absence_ns);
@@ -67,6 +71,7 @@ class Collection {
   Session& session_;
   Tables& tables_;
   Database& db_;
+  Summary known_before_;  // when a delta was judged
 };
 
 }  // namespace btfc::index

@@ -60,7 +60,8 @@ class Cutter : public DeltaReader {
       PartMaker part(number_);
       if (number_ == 0) {
         part.SetSummaries(since_, until_);
-        part.SetHorizon(tables_.MetaSummary("horizon"), tables_.MetaSummary("collected"));
+        part.SetHorizon(tables_.MetaSummary("horizon"), tables_.MetaSummary("parts"),
+                        tables_.MetaSummary("collected"));
       }
       ++number_;
       RowEncoder encoder(tables_, part);

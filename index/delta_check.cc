@@ -27,8 +27,8 @@ class Checker {
     const bool first = part_.number() == 0;
     if (first != part_.has_since() || first != part_.has_until()) return false;
     if (first && !(Good(part_.since()) && Good(part_.until()))) return false;
-    if (!first && (part_.has_horizon() || part_.has_collected())) return false;
-    if (!Good(part_.horizon()) || !Good(part_.collected())) return false;
+    if (!first && (part_.has_horizon() || part_.has_collected() || part_.has_parts())) return false;
+    if (!Good(part_.horizon()) || !Good(part_.collected()) || !Good(part_.parts())) return false;
     return std::all_of(part_.rows().begin(), part_.rows().end(),
                        [this](const wire::Row& row) { return Good(row); });
   }
@@ -67,7 +67,7 @@ class Checker {
     if (UnknownFields(row).size() > kUnknownMax) return false;
     switch (row.body_case()) {
       case wire::Row::kDevice:
-        return Good(row.device());
+        return Good(row.device()) && (row.device().role() == kRemovedHost || SaidByItself(row));
       case wire::Row::kInode:
         return Good(row.inode());
       case wire::Row::kAttributes:
@@ -90,16 +90,22 @@ class Checker {
     return !UnknownFields(row).empty();  // a kind of a newer version
   }
 
+  // Only a device's own host names it.
+  bool SaidByItself(const wire::Row& row) const {
+    return row.device().device() == part_.devices(static_cast<int>(row.dot_device())) &&
+           row.device().stamp().device() == row.dot_device();
+  }
+
   bool Good(const wire::DeviceRow& row) const {
     if (!Good(row.stamp()) || !GoodId(row.device()) || row.name().size() > kNameMax ||
         row.key().size() != sizeof(NodeKey) || row.role() > kRoleMax) {
       return false;
     }
-    // The removal of a host has an id that nothing else has.
+    // A device is of one key for ever, and the removal of a host has an id that nothing else has.
     NodeKey key;
     row.key().copy(reinterpret_cast<char*>(key.data()), key.size());
-    return (row.role() == kRemovedHost) ==
-           (PartReader::ToId<DeviceId>(row.device()) == RemovalIdOf(key));
+    return PartReader::ToId<DeviceId>(row.device()) ==
+           (row.role() == kRemovedHost ? RemovalIdOf(key) : DeviceIdOf(key, row.incarnation()));
   }
 
   bool Good(const wire::InodeRow& row) const {
@@ -171,7 +177,8 @@ class Checker {
     });
   }
   static bool Good(const wire::SeenRow& row) {
-    return row.device().size() == kIdSize && Good(row.known()) && Good(row.horizon());
+    return row.device().size() == kIdSize && Good(row.known()) && Good(row.horizon()) &&
+           Good(row.parts());
   }
 
   const wire::Part& part_;

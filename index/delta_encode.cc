@@ -40,8 +40,9 @@ void PartMaker::SetSummaries(const Summary& since, const Summary& until) {
   Put(until, part_.mutable_until());
 }
 
-void PartMaker::SetHorizon(const Summary& horizon, const Summary& collected) {
+void PartMaker::SetHorizon(const Summary& horizon, const Summary& parts, const Summary& collected) {
   Put(horizon, part_.mutable_horizon());
+  Put(parts, part_.mutable_parts());
   Put(collected, part_.mutable_collected());
 }
 
@@ -103,6 +104,7 @@ wire::Row RowEncoder::Device(std::int64_t number) {
   body->set_name(row->name);
   body->set_key(row->key.data(), row->key.size());
   body->set_role(row->role);
+  body->set_incarnation(row->incarnation);
   SetExtra(*row, body);
   return out;
 }
@@ -217,6 +219,7 @@ wire::Row RowEncoder::Seen(std::int64_t number) {
   };
   put(row->known, body->mutable_known());
   put(row->horizon, body->mutable_horizon());
+  put(row->parts, body->mutable_parts());
   SetExtra(*row, body);
   return out;
 }

@@ -375,7 +375,7 @@ void Session::MakeWay(const Link& pending) {
   if (row.spot.name == pending.spot.name) {
     row.spot.name = name_with(RenameSuffix(pending.id, row.stamp));
   }
-  Merge(std::move(row));
+  Merge(row);
 }
 
 }  // namespace btfc::index

@@ -151,13 +151,10 @@ std::vector<Old> BeyondInline(Database& db, std::uint64_t bytes) {
 }  // namespace
 
 Result<std::uint64_t> Catalogue::KeptBytes() {
-  return impl_->Read(
-      [&](Reader& reader) -> Result<std::uint64_t> {
-        return static_cast<std::uint64_t>(
-            reader.db().Number("SELECT coalesce(sum(size), 0) FROM object WHERE kept = 1 AND "
-                               "needed = 0 AND present = 1"));
-      },
-      Impl::Length::kLong);
+  return impl_->ReadLong([&](Reader& reader) -> Result<std::uint64_t> {
+    return static_cast<std::uint64_t>(reader.db().Number(
+        "SELECT coalesce(sum(size), 0) FROM object WHERE kept = 1 AND needed = 0 AND present = 1"));
+  });
 }
 
 Result<std::uint64_t> Catalogue::PruneVersions(const VersionLimits& limits) {

@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <string>
 
@@ -43,20 +44,23 @@ void PutMeta(Tables& tables, std::string_view key, std::string_view value) {
 
 }  // namespace
 
-DeviceId NewIncarnation(Tables& tables, const CatalogueOptions& options,
-                        const std::function<std::array<std::uint8_t, 16>()>& new_id) {
+std::uint64_t IncarnationNumber(Tables& tables) {
+  return std::strtoull(GetMeta(tables, "incarnation").value_or("").c_str(), nullptr, 10);
+}
+
+Incarnation NewIncarnation(Tables& tables, const CatalogueOptions& options,
+                           const std::function<std::array<std::uint8_t, 16>()>& new_id) {
+  Incarnation incarnation;
+  incarnation.fresh = true;
   // Random rather than counted: two copies of one cache would count to the same number.
-  const auto random = new_id();
-  std::uint64_t incarnation = 0;
-  for (int i = 0; i < 8; ++i) incarnation = incarnation << 8U | random[static_cast<unsigned>(i)];
-  const bool first = !GetMeta(tables, "self");
-  const DeviceId device =
-      first && options.device ? *options.device : DeviceIdOf(options.node_key, incarnation);
-  PutMeta(
-      tables, "self",
-      std::string_view(reinterpret_cast<const char*>(device.bytes.data()), device.bytes.size()));
-  PutMeta(tables, "incarnation", std::to_string(incarnation));
-  return device;
+  for (const auto byte : new_id()) incarnation.number = incarnation.number << 8U | byte;
+  if (options.incarnation && !GetMeta(tables, "self")) incarnation.number = *options.incarnation;
+  incarnation.device = DeviceIdOf(options.node_key, incarnation.number);
+  const auto& bytes = incarnation.device.bytes;
+  PutMeta(tables, "self",
+          std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  PutMeta(tables, "incarnation", std::to_string(incarnation.number));
+  return incarnation;
 }
 
 Incarnation OpenIncarnation(Tables& tables, const CatalogueOptions& options,
@@ -76,9 +80,14 @@ Incarnation OpenIncarnation(Tables& tables, const CatalogueOptions& options,
   for (const auto& [key, value] : now) PutMeta(tables, key, value);
   PutMeta(tables, "boot", boot);
   PutMeta(tables, "clean", "0");
-  if (fresh) return {NewIncarnation(tables, options, new_id), true};
+  if (fresh) return NewIncarnation(tables, options, new_id);
   Incarnation incarnation;
   std::copy(self->begin(), self->end(), incarnation.device.bytes.begin());
+  incarnation.number = IncarnationNumber(tables);
+  // Others would take nothing from a device that is not its key's.
+  if (incarnation.device != DeviceIdOf(options.node_key, incarnation.number)) {
+    return NewIncarnation(tables, options, new_id);
+  }
   return incarnation;
 }
 

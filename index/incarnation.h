@@ -13,6 +13,7 @@ namespace btfc::index {
 
 struct Incarnation {
   DeviceId device;
+  std::uint64_t number = 0;
   bool fresh = false;  // taken just now
 };
 
@@ -22,8 +23,10 @@ struct Incarnation {
 Incarnation OpenIncarnation(Tables& tables, const CatalogueOptions& options,
                             const std::function<std::array<std::uint8_t, 16>()>& new_id);
 // A peer knows more of this device than it wrote: this is an old copy of it.
-DeviceId NewIncarnation(Tables& tables, const CatalogueOptions& options,
-                        const std::function<std::array<std::uint8_t, 16>()>& new_id);
+Incarnation NewIncarnation(Tables& tables, const CatalogueOptions& options,
+                           const std::function<std::array<std::uint8_t, 16>()>& new_id);
+// That of meta.self, inside a transaction.
+std::uint64_t IncarnationNumber(Tables& tables);
 // An orderly end.
 void CloseIncarnation(Tables& tables);
 

@@ -71,7 +71,7 @@ void Session::TouchedCopy(Ino ino) {
   if (tables_.Brief(ino).copy_of != 0) versions_touched_.insert(ino);
 }
 
-void Session::Merge(PlaceRow row) {
+void Session::Merge(const PlaceRow& row) {
   auto held = tables_.GetLink(row.link);
   if (held && !Beats(row, *held)) return;
   const Slot to{Follow(row.spot.folder), row.spot.name};

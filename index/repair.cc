@@ -32,7 +32,7 @@ void Repairer::ReviveLink(const Link& link) {
   PlaceRow row = link;
   row.stamp = Revived(row.stamp);
   row.dot = s_.NextDot();
-  s_.Merge(std::move(row));
+  s_.Merge(row);
 }
 
 // Keeps `previous`, so that a cycle is undone only once.
@@ -41,7 +41,7 @@ void Repairer::MoveLink(const Link& link, const Slot& to) {
   row.spot = to;
   row.stamp = Repaired(row.stamp);
   row.dot = s_.NextDot();
-  s_.Merge(std::move(row));
+  s_.Merge(row);
 }
 
 void Repairer::RemoveLink(const Link& link, Ino merged_into) {
@@ -203,7 +203,7 @@ void Repairer::UndoMove(const std::vector<Ino>& cycle) {
   row.previous.reset();
   row.stamp = Repaired(row.stamp);
   row.dot = s_.NextDot();
-  s_.Merge(std::move(row));
+  s_.Merge(row);
   if (undone) return;
   // Where it was meant to be, others may not have been able to look into it.
   auto attributes = tables_.GetAttributes(last->ino);

@@ -44,6 +44,8 @@ class Replica {
  public:
   virtual ~Replica() = default;
   virtual DeviceId self() const = 0;
+  // With the host's key it gives self() (DeviceIdOf): so others see whose device it is.
+  virtual std::uint64_t incarnation() const = 0;
   virtual Summary Known() const = 0;
   // Nothing if `since` covers all that is known.
   virtual Result<std::unique_ptr<DeltaReader>> Cut(const Summary& since) = 0;

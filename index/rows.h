@@ -31,6 +31,7 @@ struct DeviceRow : RowHead {
   std::string name;
   NodeKey key{};
   std::uint32_t role = kWriter;
+  std::uint64_t incarnation = 0;  // with the key it gives the device
 };
 
 // What the host of a device knows, and its horizon: who does not cover it may lack removals that
@@ -39,6 +40,7 @@ struct SeenRow {
   DeviceId device;
   Summary known;
   Summary horizon;
+  Summary parts;  // of the horizon, see horizon_parts.h
   Dot dot;
   std::string extra;
 };

@@ -61,7 +61,7 @@ class Session {
   void Merge(const InodeRow& row, bool pending = false);
   void Merge(const AttributesRow& row);
   void Merge(const RegisterRow& row);
-  void Merge(PlaceRow row);
+  void Merge(const PlaceRow& row);
   void Merge(VersionRow row);
   void Merge(RemovalRow row);
   void Merge(const SeenRow& row);

@@ -107,6 +107,7 @@ Statement& Statement::operator<<(std::string_view bytes) {
 }
 
 bool Statement::Step() {
+  t_no_room = 0;  // of a checkpoint or a rollback, of which nobody asked why
   const int code = sqlite3_step(handle_);
   if (code == SQLITE_ROW) return true;
   if (code != SQLITE_DONE) database_->Throw(code);
@@ -190,6 +191,7 @@ Statement Database::Prepare(Sql sql) {
 }
 
 void Database::Execute(const std::string& sql) {
+  t_no_room = 0;
   const int code = sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr);
   if (code != SQLITE_OK) Throw(code);
 }

@@ -320,7 +320,8 @@ void Tables::PutRemovedContext(Ino ino, const Summary& removed) {
 std::optional<DeviceRow> Tables::GetDevice(const DeviceId& device) {
   const std::int64_t number = devices_.NumberOf(db_, device);
   auto find = db_.Prepare(
-      "SELECT name, key, role, time, stamp_dev, life, sub, dot_dev, dot_n, extra FROM device "
+      "SELECT name, key, role, incarnation, time, stamp_dev, life, sub, dot_dev, dot_n, extra FROM "
+      "device "
       "WHERE dev = ? AND name IS NOT NULL");
   find << number;
   if (!find.Step()) return std::nullopt;
@@ -329,16 +330,17 @@ std::optional<DeviceRow> Tables::GetDevice(const DeviceId& device) {
   row.name = find.String(0);
   row.key = find.Fixed<std::array<std::uint8_t, 32>>(1);
   row.role = static_cast<std::uint32_t>(find.Int(2));
-  ReadHead(find, 3, row);
+  row.incarnation = static_cast<std::uint64_t>(find.Int(3));
+  ReadHead(find, 4, row);
   return row;
 }
 
 void Tables::PutDevice(const DeviceRow& row) {
   const std::int64_t number = devices_.NumberOf(db_, row.device);
   auto put = db_.Prepare(
-      "UPDATE device SET name = ?, key = ?, role = ?, time = ?, stamp_dev = ?, life = ?, sub = ?, "
-      "dot_dev = ?, dot_n = ?, extra = ? WHERE dev = ?");
-  put << row.name << row.key << row.role;
+      "UPDATE device SET name = ?, key = ?, role = ?, incarnation = ?, time = ?, stamp_dev = ?, "
+      "life = ?, sub = ?, dot_dev = ?, dot_n = ?, extra = ? WHERE dev = ?");
+  put << row.name << row.key << row.role << static_cast<std::int64_t>(row.incarnation);
   BindHead(put, row);
   put << number;
   put.Run();
@@ -364,23 +366,31 @@ Summary Tables::Known() {
 std::optional<SeenRow> Tables::GetSeen(const DeviceId& device) {
   const auto number = devices_.IfKnown(device);
   if (!number) return std::nullopt;
-  auto find = db_.Prepare("SELECT known, horizon, dot_dev, dot_n, extra FROM seen WHERE dev = ?");
+  auto find =
+      db_.Prepare("SELECT known, horizon, dot_dev, dot_n, extra, parts FROM seen WHERE dev = ?");
   find << *number;
   if (!find.Step()) return std::nullopt;
-  return SeenRow{device, devices_.Decode(find.Bytes(0)), devices_.Decode(find.Bytes(1)),
-                 ReadDot(find, 2), find.String(4)};
+  return SeenRow{device,
+                 devices_.Decode(find.Bytes(0)),
+                 devices_.Decode(find.Bytes(1)),
+                 devices_.Decode(find.Bytes(5)),
+                 ReadDot(find, 2),
+                 find.String(4)};
 }
 
 void Tables::PutSeen(const SeenRow& row) {
   const std::string known = devices_.Encode(db_, row.known);
   const std::string horizon = devices_.Encode(db_, row.horizon);
+  const std::string parts = devices_.Encode(db_, row.parts);
   auto put = db_.Prepare(
-      "INSERT INTO seen (dev, known, horizon, dot_dev, dot_n, extra) VALUES (?, ?, ?, ?, ?, ?) "
+      "INSERT INTO seen (dev, known, horizon, dot_dev, dot_n, extra, parts) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?) "
       "ON CONFLICT (dev) DO UPDATE SET known = excluded.known, horizon = excluded.horizon, "
-      "dot_dev = excluded.dot_dev, dot_n = excluded.dot_n, extra = excluded.extra");
+      "dot_dev = excluded.dot_dev, dot_n = excluded.dot_n, extra = excluded.extra, "
+      "parts = excluded.parts");
   put << devices_.NumberOf(db_, row.device) << known << horizon;
   Bind(put, row.dot);
-  put << row.extra;
+  put << row.extra << parts;
   put.Run();
 }
 

@@ -14,6 +14,7 @@ using nlohmann::json;
 
 constexpr std::size_t kConflictsShown = 100;
 constexpr std::size_t kListed = 20;  // files that are named in a list
+constexpr std::size_t kWritingMax = 1000;
 // Above this two hosts' clocks make "the later wins" surprising.
 constexpr std::int64_t kClockWarning_ns = 60'000'000'000;
 
@@ -113,9 +114,18 @@ void AddCounts(json& status, index::Catalogue& catalogue) {
 
 // The first contents that are still to come, with what is here of them. A content without a path
 // was deleted meanwhile.
-json ComingOf(index::Catalogue& catalogue, const torrent::SwarmStatus& swarm) {
+json ComingOf(index::Catalogue& catalogue, const fs::Files& files,
+              const torrent::SwarmStatus& swarm) {
   json coming = json::array();
   std::set<index::ContentId> named;
+  std::set<index::Ino> written;
+  for (const auto& file : files.ListWriting(kWritingMax)) written.insert(file.ino);
+  // What a file was that is being written to is not here, and does not come.
+  const auto only_written = [&](const index::ContentId& id) {
+    const auto of = catalogue.FilesOf(id, kListed);
+    return of && !of.value().empty() &&
+           std::ranges::all_of(of.value(), [&](index::Ino ino) { return written.contains(ino); });
+  };
   const auto add = [&](const index::ContentId& id, const torrent::TransferStatus* transfer) {
     if (coming.size() >= kListed || !named.insert(id).second) return;
     const auto path = catalogue.PathOfContent(id);
@@ -128,7 +138,9 @@ json ComingOf(index::Catalogue& catalogue, const torrent::SwarmStatus& swarm) {
   for (const auto& transfer : swarm.fetching) add(transfer.id, &transfer);
   const auto missing = catalogue.Missing(std::nullopt, kListed);
   if (!missing) return coming;
-  for (const auto& id : missing.value()) add(id, nullptr);
+  for (const auto& id : missing.value()) {
+    if (!only_written(id)) add(id, nullptr);
+  }
   return coming;
 }
 
@@ -189,9 +201,10 @@ json GatherStatus(index::Catalogue& catalogue, const fs::Files& files, const tor
                  {"devices", DevicesOf(catalogue)},
                  {"fetching", FetchingOf(swarm_status)},
                  {"fetch_queue", swarm_status.waiting},
-                 {"coming", ComingOf(catalogue, swarm_status)},
+                 {"coming", ComingOf(catalogue, files, swarm_status)},
                  {"complete_peers", std::ranges::count_if(swarm_status.peers, HasEverything)},
                  {"refused_peers", swarm_status.refused_peers},
+                 {"late_connections", swarm_status.late_connections},
                  {"bad_messages", swarm_status.bad_messages},
                  {"writing", files_status.writing},
                  {"open_files", OpenFilesOf(catalogue, files)},

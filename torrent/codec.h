@@ -35,7 +35,7 @@ enum class Kind : std::uint8_t {
   kHolding = 17,
 };
 
-inline constexpr std::uint32_t kProtocolVersion = 1;
+inline constexpr std::uint32_t kProtocolVersion = 2;
 inline constexpr std::size_t kMessageMax = 256 * 1024 + 1024;  // bytes, without the kind
 inline constexpr std::size_t kDevicesMax = 8192;               // in one summary
 inline constexpr int kContentsMax = 1024;                      // in one message

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "index/derived_ids.h"
+
 namespace btfc::torrent {
 namespace {
 
@@ -107,6 +109,7 @@ void Members::SendHello(const LinkPtr& link) {
   hello.set_port(port_);
   hello.set_clock_ns(WallClock());
   hello.set_read_only(options_.read_only);
+  hello.set_incarnation(options_.incarnation);
   link->Send(Kind::kHello, hello);
 }
 
@@ -142,11 +145,16 @@ void Members::TakeHello(Connection& connection, std::string_view payload) {
       hello->host().size() > kHostNameMax) {
     return Nonsense(link, "a malformed hello");
   }
-  if (hello->version() < kProtocolVersion) return Nonsense(link, "an unknown protocol version");
+  if (hello->version() < kProtocolVersion) {
+    return Nonsense(link, "the hello of an older btfc, which has to be updated");
+  }
   const std::string_view shown(reinterpret_cast<const char*>(link->node_key.data()),
                                link->node_key.size());
   if (hello->node_key() != shown) {
     return Nonsense(link, "a key that is not its certificate's");
+  }
+  if (index::DeviceIdOf(link->node_key, hello->incarnation()) != *device) {
+    return Nonsense(link, "a device that is not its certificate's");
   }
   if (*device == options_.self) {  // ourselves, by some other address
     link->Close(Link::End::kDuplicate);

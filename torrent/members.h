@@ -40,6 +40,7 @@ using PeerPtr = std::shared_ptr<Peer>;
 
 struct MembersOptions {
   index::DeviceId self;
+  std::uint64_t incarnation = 0;  // of self
   Sha256 node_key{};
   std::string host_name;
   bool read_only = false;

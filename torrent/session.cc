@@ -1,5 +1,7 @@
 #include "torrent/session.h"
 
+#include <openssl/err.h>
+#include <openssl/sslerr.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
@@ -127,8 +129,7 @@ void SetCertificate(lt::torrent_handle torrent, const NodeIdentity& node) {
 
 class Session::Impl {
  public:
-  Impl(const SessionOptions& options, Loop& loop,
-       std::function<void(const std::string&, const std::string&)> refused)
+  Impl(const SessionOptions& options, Loop& loop, Refused refused)
       : options_(options), loop_(loop), refused_(std::move(refused)) {}
   ~Impl() { Stop(); }
   Impl(const Impl&) = delete;
@@ -309,7 +310,11 @@ class Session::Impl {
                        peer->error == lt::errors::invalid_ssl_cert;
       // A connection that simply ended in the handshake is a host that stopped.
       if (tls && peer->error.category() != boost::system::system_category()) {
-        refused_(peer->endpoint.address().to_string(), peer->error.message());
+        // What the look-up of the name in the handshake ends with here, if there is none.
+        const bool no_such =
+            ERR_GET_REASON(static_cast<unsigned>(peer->error.value())) == SSL_R_CALLBACK_FAILED;
+        refused_(peer->endpoint.address().to_string(),
+                 no_such ? Refusal::kNoSuchTorrent : Refusal::kOther, peer->error.message());
       }
       return;
     }
@@ -322,7 +327,7 @@ class Session::Impl {
 
   const SessionOptions options_;
   Loop& loop_;
-  const std::function<void(const std::string&, const std::string&)> refused_;
+  const Refused refused_;
   std::vector<std::string> addresses_;  // on the loop
   std::atomic<std::uint16_t> port_ = 0;
   std::string listen_error_;
@@ -334,9 +339,9 @@ class Session::Impl {
 Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Session::~Session() { Stop(); }
 
-Result<std::unique_ptr<Session>> Session::Start(
-    const SessionOptions& options, Loop& loop, LinkListener& listener,
-    std::function<void(const std::string&, const std::string&)> refused, std::string* why) {
+Result<std::unique_ptr<Session>> Session::Start(const SessionOptions& options, Loop& loop,
+                                                LinkListener& listener, Refused refused,
+                                                std::string* why) {
   try {
     auto impl = std::make_unique<Impl>(options, loop, std::move(refused));
     BOOST_OUTCOME_TRY(impl->Open(listener, why));

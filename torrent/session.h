@@ -30,14 +30,21 @@ struct SessionOptions {
 
 struct SessionHandle;  // libtorrent's side, for content_torrents.cc
 
+// Why a connection ended in the TLS handshake.
+enum class Refusal : std::uint8_t {
+  kNoSuchTorrent,  // it named one that is not loaded: an object's, or another cluster's
+  kOther,
+};
+
 class Session {
  public:
+  using Refused =
+      std::function<void(const std::string& ip, Refusal refusal, const std::string& why)>;
   // Alerts are taken on `loop`. Links are told to `listener` on the network thread, and refused
   // connections to `refused` on `loop`.
-  static Result<std::unique_ptr<Session>> Start(
-      const SessionOptions& options, Loop& loop, LinkListener& listener,
-      std::function<void(const std::string& address, const std::string& why)> refused,
-      std::string* why);
+  static Result<std::unique_ptr<Session>> Start(const SessionOptions& options, Loop& loop,
+                                                LinkListener& listener, Refused refused,
+                                                std::string* why);
   ~Session();
   // Closes everything and waits for the network thread; at most about two seconds. From any thread
   // but the loop's and libtorrent's.

@@ -47,7 +47,8 @@ class Swarm::Impl final : public LinkListener {
         loop_("btfc-swarm"),
         disk_("btfc-disk"),
         hashing_("btfc-hash"),
-        members_({replica.self(), options.node.node_key, options.host_name, options.read_only},
+        members_({replica.self(), replica.incarnation(), options.node.node_key, options.host_name,
+                  options.read_only},
                  loop_,
                  {[this](const PeerPtr& peer) { PeerUp(peer); },
                   [this](const PeerPtr& peer) { PeerDown(peer); },
@@ -76,7 +77,10 @@ class Swarm::Impl final : public LinkListener {
     options.removed = [this](const Sha256& node_key) { return replica_.IsRemoved(node_key); };
     auto session = Session::Start(
         options, loop_, *this,
-        [this](const std::string& ip, const std::string& what) { Refused(ip, what); }, why);
+        [this](const std::string& ip, Refusal refusal, const std::string& what) {
+          Refused(ip, refusal, what);
+        },
+        why);
     if (!session) return session.error();
     session_ = std::move(session).value();
     // On the loop, where alerts and messages have been coming in since the session began.
@@ -161,6 +165,7 @@ class Swarm::Impl final : public LinkListener {
     }
     fetcher_->Fill(status);
     status.refused_peers = refused_;
+    status.late_connections = late_;
     status.bad_messages = members_.bad_messages();
     if (dialer_) status.unresolved_peers = dialer_->Unresolved();
     status.absent_listen = AbsentFrom(options_.listen);
@@ -359,7 +364,18 @@ class Swarm::Impl final : public LinkListener {
     loop_.PostAfter(kAddressCheck, [this] { CheckAddresses(); });
   }
 
-  void Refused(const std::string& ip, const std::string& what) {
+  // A member that comes for an object whose torrent was unloaded just now asks for it again.
+  bool CameLate(const std::string& ip, Refusal refusal) const {
+    const auto peers = members_.Peers();
+    return refusal == Refusal::kNoSuchTorrent &&
+           std::ranges::any_of(peers, [&](const PeerPtr& peer) { return peer->link->ip == ip; });
+  }
+
+  void Refused(const std::string& ip, Refusal refusal, const std::string& what) {
+    if (CameLate(ip, refusal)) {
+      ++late_;
+      return;
+    }
     ++refused_;
     if (refused_named_.size() < kRefusedNamedMax && refused_named_.insert(ip).second) {
       spdlog::warn(
@@ -393,6 +409,7 @@ class Swarm::Impl final : public LinkListener {
   std::vector<Loop::Task> early_;        // on the loop
   std::set<std::string> refused_named_;  // on the loop
   std::atomic<std::uint64_t> refused_ = 0;
+  std::atomic<std::uint64_t> late_ = 0;
   std::mutex stop_mutex_;
   bool stopped_ = false;  // guarded by stop_mutex_
 };

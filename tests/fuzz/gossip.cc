@@ -6,6 +6,7 @@
 #include <mutex>
 #include <string>
 
+#include "index/derived_ids.h"
 #include "take.h"
 #include "targets.h"
 #include "test_host.h"
@@ -85,7 +86,7 @@ LinkPtr NewLink() {
 std::string Hello(const Link& link) {
   torrent::wire::Hello hello;
   hello.set_version(torrent::kProtocolVersion);
-  hello.set_device(std::string(reinterpret_cast<const char*>(link.node_key.data()), 16));
+  hello.set_device(torrent::ToBytes(index::DeviceIdOf(link.node_key, 0)));
   hello.set_node_key(link.node_key.data(), link.node_key.size());
   hello.set_host("fuzz");
   hello.set_port(1);

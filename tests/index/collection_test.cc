@@ -320,6 +320,25 @@ TEST_F(CollectionTest, WhatSomebodyHoldsStays) {
   EXPECT_TRUE(a_->WasRemoved(ino).value());
 }
 
+// It is asked for every minute, and most hosts do nothing most of the time.
+TEST_F(CollectionTest, NothingIsLookedForTwice) {
+  a_.Create("/f", "1");
+  Exchange(all_);
+  a_.Unlink("/f");
+  ASSERT_TRUE(a_->PruneVersions(NothingKept()));
+  ASSERT_TRUE(a_->Collect(NothingKept()));
+  // Whoever wants to write has to wait now, and fails.
+  sqlite3* database = nullptr;
+  ASSERT_EQ(SQLITE_OK, sqlite3_open((a_.dir() / "index.db").c_str(), &database));
+  ASSERT_EQ(SQLITE_OK, sqlite3_exec(database, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr));
+  EXPECT_TRUE(a_->Collect(NothingKept())) << "nothing has happened";
+  EXPECT_EQ(SQLITE_OK, sqlite3_exec(database, "ROLLBACK", nullptr, nullptr, nullptr));
+  sqlite3_close(database);
+  Exchange(all_);
+  CollectAll(all_, NothingKept());
+  EXPECT_EQ(0, Ask(a_, "SELECT count(*) FROM removal")) << "what comes is looked at";
+}
+
 TEST_F(CollectionTest, AStrangerWithFilesOfItsOwnIsWelcome) {
   a_.Create("/f", "1");
   Exchange({&a_, &b_});
@@ -337,6 +356,49 @@ TEST_F(CollectionTest, AStrangerWithFilesOfItsOwnIsWelcome) {
   Exchange(all_);
   CollectAll(all_, NothingKept());
   EXPECT_EQ(0, Ask(c_, "SELECT count(*) FROM removal"));
+}
+
+// Each was alone and let go of things; then they meet two by two, and two pairs meet. Who knows
+// a part of what the others count as known is no part of it for that.
+TEST_F(CollectionTest, HostsThatGrewApartMeet) {
+  Host d{'D', &wall_};
+  const std::vector<Host*> all{&a_, &b_, &c_, &d};
+  std::map<std::string, std::string> tree;
+  for (Host* host : all) {
+    const std::string name(1, static_cast<char>('A' + tree.size()));
+    host->Create("/of " + name, name);
+    host->Create("/gone", name);
+    host->Unlink("/gone");
+    CollectAll({host}, NothingKept());
+    ASSERT_EQ(0, Ask(*host, "SELECT count(*) FROM removal"));
+    tree["/of " + name] = name;
+  }
+  for (Host* to : {&b_, &c_}) {
+    Send(a_, *to);
+    Send(d, *to);
+  }
+  EXPECT_EQ(tree, Exchange(all));
+  b_.Unlink("/of A");
+  tree.erase("/of A");
+  EXPECT_EQ(tree, Exchange(all));
+  CollectAll(all, NothingKept());
+  for (Host* host : all) EXPECT_EQ(0, Ask(*host, "SELECT count(*) FROM removal"));
+}
+
+// It never had the removal, and cannot pass it on to somebody who has the file yet.
+TEST_F(CollectionTest, AStrangerLacksWhatWasLetGoOfBeforeItCame) {
+  a_.Create("/f", "1");
+  a_.Create("/g", "1");
+  Exchange({&a_, &c_});
+  a_.Unlink("/f");
+  CollectAll({&a_}, NothingKept());
+  Tick(400 * kDay_ns);
+  CollectAll({&a_}, NothingKept());  // of two hosts it may leave the other behind
+  ASSERT_EQ(0, Ask(a_, "SELECT count(*) FROM removal"));
+  b_.Create("/b", "b");
+  Exchange({&a_, &b_});
+  EXPECT_EQ(Errno(ESTALE), Give(c_, Cut(b_, c_->Known())).error());
+  EXPECT_TRUE(c_->WasLeftBehind().value());
 }
 
 // A cache that was put back from a copy lacks removals that the others let go of.

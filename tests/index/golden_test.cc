@@ -88,7 +88,7 @@ class Replay {
   void AddHost(const Fields& line) {
     SimulatedHost& host =
         hosts_.emplace(line[1], SimulatedHost(folder_ / (line[1] + ".db"), line[1])).first->second;
-    host.SetDevice({FromHex(line[2])});
+    host.SetIncarnation(1);
     host.Open();
     EXPECT_EQ(ToHex(host.catalogue().self()), line[2]);
   }

@@ -5,6 +5,7 @@
 
 #include "catalogue_fixture.h"
 #include "index/delta.h"
+#include "index/rows.h"
 #include "index/stamps.h"
 
 namespace btfc::index {
@@ -27,6 +28,10 @@ class HostileTest : public CatalogueTest {
     a_.Unlink("/gone");
     a_.Rename("/l", "/m");
     ASSERT_TRUE(a_->Collect({}));  // it says what it knows
+  }
+
+  static std::string BytesOf(const DeviceId& device) {
+    return {reinterpret_cast<const char*>(device.bytes.data()), device.bytes.size()};
   }
 
   wire::Part Part() {
@@ -174,6 +179,14 @@ const Tampering kTamperings[] = {
     {"HostNameLong", wire::Row::kDevice,
      [](auto& row) { row.mutable_device()->set_name(std::string(256, 'h')); }},
     {"RoleUnknown", wire::Row::kDevice, [](auto& row) { row.mutable_device()->set_role(9); }},
+    {"KeyOfAnother", wire::Row::kDevice,
+     [](auto& row) { row.mutable_device()->set_key(std::string(32, 'k')); }},
+    {"DeviceOfAnotherLife", wire::Row::kDevice,
+     [](auto& row) { row.mutable_device()->set_incarnation(row.device().incarnation() + 1); }},
+    {"DeviceOfAnother", wire::Row::kDevice,
+     [](auto& row) { row.mutable_device()->set_device(std::string(16, 'o')); }},
+    {"RemovalThatIsNone", wire::Row::kDevice,
+     [](auto& row) { row.mutable_device()->set_role(kRemovedHost); }},
     {"SeenByAnother", wire::Row::kSeen,
      [](auto& row) { row.mutable_seen()->set_device(std::string(16, 'o')); }},
     {"SeenByNobody", wire::Row::kSeen, [](auto& row) { row.mutable_seen()->set_device("o"); }},
@@ -200,6 +213,55 @@ TEST_P(TamperingTest, IsRefusedWhole) {
 
 INSTANTIATE_TEST_SUITE_P(Rows, TamperingTest, testing::ValuesIn(kTamperings),
                          [](const auto& tampering) { return std::string(tampering.param.name); });
+
+// A row of another host's device that is good by itself; and what a member cannot do with it.
+TEST_F(HostileTest, OnlyItsOwnHostNamesADevice) {
+  Host c{'C', &wall_};
+  ASSERT_FALSE(Give(c, Cut(a_, {})).has_error());
+  wire::Part part = Part();
+  wire::Row* const own = Find(part, wire::Row::kDevice);
+  const std::uint32_t writer = own->dot_device();
+  wire::Row named = *own;
+  named.mutable_device()->set_device(BytesOf(c->self()));
+  named.mutable_device()->set_key(std::string(32, 'C'));
+  named.mutable_device()->set_incarnation(c->incarnation());
+  named.mutable_device()->set_name("not its name");
+  *own = named;
+  EXPECT_EQ(make_error_code(Error::kCorrupt), GiveError(part)) << "the writer's dot, and its stamp";
+  part.add_devices(named.device().device());
+  const auto third = static_cast<std::uint32_t>(part.devices_size() - 1);
+  own->set_dot_device(third);
+  own->set_dot_n(1);
+  auto* const until = part.mutable_until()->add_known();
+  until->set_device(third);
+  until->set_n(1);
+  EXPECT_EQ(make_error_code(Error::kCorrupt), GiveError(part)) << "the writer's stamp";
+  own->mutable_device()->mutable_stamp()->set_device(third);
+  own->set_dot_device(writer);
+  EXPECT_EQ(make_error_code(Error::kCorrupt), GiveError(part)) << "the writer's dot";
+}
+
+// security.* of others does not count here, whoever's stamp it carries.
+TEST_F(HostileTest, NobodySetsPrivilegedXattrsAsAnother) {
+  const Ino mine = b_.Create("/mine", "x");
+  ASSERT_TRUE(b_->SetXattr(mine, "security.own", "1", 0));
+  wire::Part part = Part();
+  wire::Row* row = nullptr;
+  for (auto& one : *part.mutable_rows()) {
+    if (one.body_case() == wire::Row::kRegister && one.register_().name() == "xuser.x") row = &one;
+  }
+  ASSERT_NE(nullptr, row);
+  row->mutable_register_()->set_name("xsecurity.capability");
+  part.add_devices(BytesOf(b_->self()));
+  row->mutable_register_()->mutable_stamp()->set_device(
+      static_cast<std::uint32_t>(part.devices_size() - 1));
+  EXPECT_FALSE(GiveError(part));
+  const Ino file = b_.NodeAt("/d/f").ino;
+  EXPECT_EQ(Errno(ENODATA), b_->GetXattr(file, "security.capability").error());
+  EXPECT_TRUE(b_->ListXattrs(file).value().empty());
+  EXPECT_EQ("1", b_->GetXattr(mine, "security.own").value());
+  EXPECT_EQ(std::vector<std::string>{"security.own"}, b_->ListXattrs(mine).value());
+}
 
 TEST_F(HostileTest, PartsThatAreNotAsTheyShouldBe) {
   wire::Part part = Part();

@@ -1,4 +1,6 @@
 // When other hosts see it: a file that was made travels with its first content.
+#include <set>
+
 #include "catalogue_fixture.h"
 
 namespace btfc::index {
@@ -110,6 +112,34 @@ TEST_F(PublicationTest, BothFilesMadeUnderOneNameStay) {
   EXPECT_EQ("from A", shown.at("/f.txt"));
   EXPECT_EQ("from B", shown.at(Conflict(b_)));
   EXPECT_EQ(1u, b_->Count().value().conflicts);
+}
+
+// Three folders become one, with a file in each that nobody else knows of yet. Ids that are drawn
+// one after the other begin alike, and the names that give way are made of them.
+TEST_F(PublicationTest, FilesThatWaitGetANameEachWhenTheirFoldersBecomeOne) {
+  for (const char* folder : {"/p", "/q", "/r"}) a_.Mkdir(folder);
+  Exchange({&a_, &b_, &c_});
+  std::vector<Ino> waiting;
+  for (const char* path : {"/p/x", "/q/x", "/r/x"}) waiting.push_back(a_.Make(path, FileNode()));
+  a_.Rename("/p", "/z");
+  b_.Rename("/q", "/z");
+  c_.Rename("/r", "/z");
+  Tick();
+  Send(b_, a_);
+  Send(c_, a_);
+  ASSERT_TRUE(a_->CheckIntegrity());
+  const auto listed = a_->List(a_.Find("/z"), 0, 10).value();
+  std::set<std::string> names;
+  for (const auto& entry : listed) names.insert(entry.name);
+  EXPECT_EQ(3u, listed.size());
+  EXPECT_EQ(3u, names.size());
+  EXPECT_TRUE(names.contains("x"));
+  for (const Ino ino : waiting) a_.Commit(ino, std::to_string(ino));
+  const auto shown = Exchange({&a_, &b_, &c_});
+  EXPECT_EQ(4u, shown.size());
+  std::set<std::string> contents;
+  for (const auto& [path, bytes] : shown) contents.insert(bytes);
+  for (const Ino ino : waiting) EXPECT_TRUE(contents.contains(std::to_string(ino)));
 }
 
 TEST_F(PublicationTest, ARemovalElsewhereDoesNotCancelACommit) {

@@ -6,8 +6,10 @@
 
 #include <atomic>
 #include <cerrno>
+#include <map>
 
 #include "catalogue_fixture.h"
+#include "index/sqlite.h"
 
 namespace btfc::index {
 namespace {
@@ -40,6 +42,37 @@ const bool kInstalled = [] {
   }
   return true;
 }();
+
+using Pread = ssize_t (*)(int, void*, size_t, off_t);
+
+// As long as it lives SQLite can read nothing from the disk.
+class BrokenDisk {
+ public:
+  BrokenDisk() {
+    for (const auto& [name, former] : former_) Set(name, &Fail);
+  }
+  ~BrokenDisk() {
+    for (const auto& [name, former] : former_) Set(name, former);
+  }
+  BrokenDisk(const BrokenDisk&) = delete;
+  BrokenDisk& operator=(const BrokenDisk&) = delete;
+
+ private:
+  static ssize_t Fail(int, void*, size_t, off_t) {
+    errno = ETIMEDOUT;  // with EIO SQLite would say that the database is malformed
+    return -1;
+  }
+  static Pread Get(const char* name) {
+    sqlite3_vfs* const vfs = sqlite3_vfs_find(nullptr);
+    return reinterpret_cast<Pread>(vfs->xGetSystemCall(vfs, name));
+  }
+  static void Set(const char* name, Pread call) {
+    sqlite3_vfs* const vfs = sqlite3_vfs_find(nullptr);
+    if (call == nullptr) return;
+    vfs->xSetSystemCall(vfs, name, reinterpret_cast<sqlite3_syscall_ptr>(call));
+  }
+  std::map<const char*, Pread> former_{{"pread", Get("pread")}, {"pread64", Get("pread64")}};
+};
 
 class QuotaTest : public CatalogueTest {
  protected:
@@ -88,6 +121,28 @@ TEST_F(QuotaTest, WithoutRoomEachOperationIsRefusedByItselfAndDeletionsGoOn) {
   a_.Reopen();
   EXPECT_EQ(a_.Find("/gone"), 0U);
   EXPECT_EQ(a_.Bytes("/after"), "after");
+}
+
+// Nobody asks why a checkpoint failed; what fails next on this thread has reasons of its own.
+TEST_F(QuotaTest, ACheckpointWithoutRoomMakesNoOtherFailureOne) {
+  auto opened = Database::Open(a_.dir() / "other.db", Database::Mode::kReadWrite);
+  ASSERT_TRUE(opened);
+  Database& database = *opened.value();
+  database.Execute("PRAGMA journal_mode = WAL; CREATE TABLE t (x BLOB)");
+  database.Execute("INSERT INTO t VALUES (zeroblob(1000000))");
+  g_reserve = reserve_.c_str();
+  EXPECT_NE(SQLITE_OK, sqlite3_wal_checkpoint_v2(database.handle(), nullptr,
+                                                 SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr));
+  g_reserve = nullptr;
+  sqlite3_db_release_memory(database.handle());
+  std::error_code why;
+  try {
+    const BrokenDisk broken;
+    database.Number("SELECT sum(length(x || x)) FROM t");
+  } catch (const StorageFailure& failure) {
+    why = failure.code();
+  }
+  EXPECT_EQ(make_error_code(Error::kStorage), why);
 }
 
 }  // namespace

@@ -71,7 +71,7 @@ void SimulatedHost::Open() {
   SHA256(reinterpret_cast<const unsigned char*>(name_.data()), name_.size(),
          options.node_key.data());
   options.host_name = name_;
-  options.device = device_;
+  options.incarnation = incarnation_;
   options.now_ns = [now = now_ns_] { return *now; };
   options.new_id = [ids = ids_, random = random_ids_] {
     Bytes16 id;

@@ -59,7 +59,7 @@ class SimulatedHost {
   SimulatedHost(std::filesystem::path file, std::string name);
 
   // For a catalogue that is made by Open.
-  void SetDevice(const DeviceId& device) { device_ = device; }
+  void SetIncarnation(std::uint64_t incarnation) { incarnation_ = incarnation; }
   void Open();
   void Close() { catalogue_.reset(); }  // as at an unmount
   // The cache's files as they are now, open or not.
@@ -103,7 +103,7 @@ class SimulatedHost {
 
   std::filesystem::path file_;
   std::string name_;
-  std::optional<DeviceId> device_;
+  std::optional<std::uint64_t> incarnation_;
   std::shared_ptr<std::int64_t> now_ns_ = std::make_shared<std::int64_t>(1);
   std::shared_ptr<std::deque<Bytes16>> ids_ = std::make_shared<std::deque<Bytes16>>();
   std::shared_ptr<Random> random_ids_ = std::make_shared<Random>(1);

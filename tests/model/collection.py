@@ -8,6 +8,9 @@ horizon is a summary: who does not cover it may lack removals that the others le
    a cluster cannot leave each other behind so: of two majorities each has a host of the other.
 2. Others' horizons are adopted by who covers them, and has nothing alive that was dead below them.
 3. Rows below the horizons of all hosts that count are let go of.
+   Devices whose hosts have counted together make a part of it. Hosts that grew apart and meet
+   have several parts at first: who knows nothing of a part is a stranger to it, whatever it
+   knows of the others.
 4. Rows are taken only from a host that covers the taker's horizon, and whose horizon covers what the
    taker let go of; and by a host whose horizon covers what the giver let go of. A stranger, who has
    nothing of what is below the horizon, has nothing to be removed, and is welcome.
@@ -23,6 +26,7 @@ class GivenDelta(NamedTuple):
     until: dict
     rows: list
     horizon: dict             # of its giver
+    parts: frozenset          # of the horizon: sets of devices
     collected: dict           # below it the giver may have let go of rows
     giver: str
 
@@ -30,15 +34,31 @@ class GivenDelta(NamedTuple):
 class Seen(NamedTuple):
     known: dict
     horizon: dict
+    parts: frozenset
 
 
 def covers_all(summary, other):
     return all(summary.get(d, 0) >= n for d, n in other.items())
 
 
-def behind(known, horizon):
-    """A stranger, who has nothing of what is below the horizon, is not: it has nothing to be removed."""
-    return not covers_all(known, horizon) and any(known.get(d) for d in horizon)
+def within(summary, part):
+    return {d: n for d, n in summary.items() if d in part}
+
+
+def ready(known, summary, parts, of=None):
+    """Whether each part of a summary is covered, or strange: nothing of it is in `of`."""
+    of = known if of is None else of
+    return all(covers_all(known, one) or not any(of.get(d) for d in one)
+               for one in (within(summary, part) for part in parts))
+
+
+def unite(*some):
+    """Parts that share a device are one."""
+    out = []
+    for part in (p for parts in some for p in parts):
+        shared = [p for p in out if p & part]
+        out = [p for p in out if not p & part] + [part.union(*shared)]
+    return frozenset(out)
 
 
 def meet(summaries):
@@ -48,7 +68,7 @@ def meet(summaries):
 
 class CollectingHost(PublishingHost):
     def __init__(self, name, *args):
-        self.name, self.horizon = name, {}
+        self.name, self.horizon, self.parts = name, {}, frozenset()
         self.collected = {}                                # what was let go of here
         self.is_open = lambda inode: False                 # by this host's users, for writing
         super().__init__(name, *args)
@@ -121,44 +141,55 @@ class CollectingHost(PublishingHost):
     # ------------------------------------------------------------- deltas
     def delta(self, since):
         return GivenDelta(dict(since), dict(self.summary), [r for r in self.rows.values() if r.dot and not covers(since, r.dot)],
-                          dict(self.horizon), dict(self.collected), self.device)
+                          dict(self.horizon), self.parts, dict(self.collected), self.device)
 
-    def is_stranger(self, collected):
-        return not any(self.summary.get(d) for d in collected)
+    def behind(self, delta):
+        return not ready(delta.until, self.horizon, self.parts)
+
+    def aware(self, delta):
+        """This host has heard of what the giver let go of, or never had any of it."""
+        return ready(self.horizon, delta.collected, delta.parts, self.summary)
 
     def takes(self, delta):
-        stranger = not any(delta.until.get(d) for d in self.collected)
-        return (covers_all(self.summary, delta.since) and not behind(delta.until, self.horizon)
-                and (covers_all(delta.horizon, self.collected) or stranger)
-                and (covers_all(self.horizon, delta.collected) or self.is_stranger(delta.collected)))
+        return (covers_all(self.summary, delta.since) and not self.behind(delta)
+                and ready(delta.horizon, self.collected, self.parts, delta.until) and self.aware(delta))
 
     def left_by(self, delta):
         """The giver let go of what this host has not heard of. If both did, as two parts may that grew
         apart and do not know of each other's hosts, one of them begins anew."""
-        if covers_all(self.horizon, delta.collected) or self.is_stranger(delta.collected) or self.busy() or self.fits(delta.collected):
+        if self.aware(delta) or self.busy() or self.fits(delta.collected):
             return False
-        return not behind(delta.until, self.horizon) or covers_all(delta.horizon, self.collected) or sorted(self.horizon.items()) > sorted(delta.horizon.items())
+        return not self.behind(delta) or covers_all(delta.horizon, self.collected) or sorted(self.horizon.items()) > sorted(delta.horizon.items())
 
     def receive(self, delta):
-        self.adopt(delta.horizon)
-        self.adopt(delta.collected)
+        self.adopt(delta.horizon, delta.parts)
+        self.adopt(delta.collected, delta.parts)
         if not self.takes(delta):
             return False
-        known, new = dict(self.summary), self.is_stranger(delta.collected)
+        known = dict(self.summary)
         for row in delta.rows:
             if not covers(known, row.dot):
                 self.merge(row)
         self.summary = join(self.summary, delta.until)
-        if new:
-            self.horizon = join(self.horizon, delta.horizon)
+        for part in delta.parts:
+            horizon, collected = within(delta.horizon, part), within(delta.collected, part)
+            if not any(known.get(d) for d in collected):   # it lacks what the giver let go of, as the giver does
+                self.collected = join(self.collected, collected)
+            if not any(known.get(d) for d in horizon):
+                self.join_horizon(horizon, [part])
         self.repair()
+        self.adopt(delta.horizon, delta.parts)
         for row in [r for r in self.rows.values() if r.table == "seen"]:
-            self.adopt(row.value.horizon)
+            self.adopt(row.value.horizon, row.value.parts)
         return True
 
-    def adopt(self, horizon):
+    def join_horizon(self, horizon, parts):
+        self.horizon = join(self.horizon, horizon)
+        self.parts = unite(self.parts, [p & frozenset(horizon) for p in parts if p & frozenset(horizon)])
+
+    def adopt(self, horizon, parts):
         if not covers_all(self.horizon, horizon) and not self.busy() and self.fits(horizon):
-            self.horizon = join(self.horizon, horizon)
+            self.join_horizon(horizon, parts)
 
     def busy(self):
         """Something deleted is open for writing: it may come back."""
@@ -199,15 +230,15 @@ class CollectingHost(PublishingHost):
     def said(self, name):
         """What the host, as whatever device, said last."""
         if name == self.name:
-            return Seen(self.summary, self.horizon)
+            return Seen(self.summary, self.horizon, self.parts)
         rows = [r for d in self.hosts()[name] if (r := self.rows.get(("seen", d)))]
-        return max(rows, key=lambda r: (r.stamp, r.dot)).value if rows else Seen({}, {})
+        return max(rows, key=lambda r: (r.stamp, r.dot)).value if rows else Seen({}, {}, frozenset())
 
     def tell(self):
         if self.busy():
             return
         held = self.rows.get(("seen", self.device))
-        self.write("seen", self.device, self.now(*([held.stamp] if held else [])), Seen(dict(self.summary), dict(self.horizon)))
+        self.write("seen", self.device, self.now(*([held.stamp] if held else [])), Seen(dict(self.summary), dict(self.horizon), self.parts))
 
     def raise_horizon(self, silent=()):
         """silent: hosts that have said nothing for too long, as this one sees it."""
@@ -215,7 +246,8 @@ class CollectingHost(PublishingHost):
         counted = [h for h in hosts if h not in silent]
         if 2 * len(counted) < len(hosts) or 2 * len(counted) == len(hosts) and hosts[0] not in counted:
             counted = hosts
-        self.adopt(meet([self.said(h).known for h in counted]))
+        all_know = meet([self.said(h).known for h in counted])
+        self.adopt(all_know, [frozenset(all_know)])
 
     def left_behind(self, host):
         devices = self.hosts()[host]

@@ -7,6 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include "index/derived_ids.h"
+
 namespace btfc::torrent {
 namespace {
 
@@ -132,14 +134,16 @@ class FakeWriter final : public index::DeltaWriter {
 };
 
 namespace {
-DeviceId Device(std::uint8_t number) {
-  DeviceId device;
-  device.bytes.fill(number);
-  return device;
+std::uint64_t IncarnationFor(const index::NodeKey& node_key, std::uint8_t number) {
+  std::uint64_t incarnation = 0;
+  while (index::DeviceIdOf(node_key, incarnation).bytes[0] != number) ++incarnation;
+  return incarnation;
 }
 }  // namespace
 
-FakeReplica::FakeReplica(std::uint8_t number) : self_(Device(number)) {}
+FakeReplica::FakeReplica(const index::NodeKey& node_key, std::uint8_t number)
+    : incarnation_(IncarnationFor(node_key, number)),
+      self_(index::DeviceIdOf(node_key, incarnation_)) {}
 
 void FakeReplica::Write(const std::string& text) {
   const std::lock_guard lock(mutex_);

@@ -15,7 +15,8 @@ namespace btfc::torrent {
 
 class FakeReplica final : public index::Replica {
  public:
-  explicit FakeReplica(std::uint8_t number);
+  // The device belongs to this key, and begins with the number, so that tests know who is lower.
+  FakeReplica(const index::NodeKey& node_key, std::uint8_t number);
 
   // A row of this device's own.
   void Write(const std::string& text);
@@ -32,6 +33,7 @@ class FakeReplica final : public index::Replica {
   void Remove(const index::NodeKey& node_key);
 
   index::DeviceId self() const override { return self_; }
+  std::uint64_t incarnation() const override { return incarnation_; }
   index::Summary Known() const override;
   Result<std::unique_ptr<index::DeltaReader>> Cut(const index::Summary& since) override;
   std::unique_ptr<index::DeltaWriter> Receive() override;
@@ -42,6 +44,7 @@ class FakeReplica final : public index::Replica {
   using Rows = std::map<index::Dot, std::string>;
   Result<void> Apply(const index::Summary& since, const index::Summary& until, const Rows& rows);
 
+  const std::uint64_t incarnation_;
   const index::DeviceId self_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;

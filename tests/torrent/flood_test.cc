@@ -7,8 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "index/derived_ids.h"
 #include "raw_peer.h"
 #include "test_host.h"
+#include "torrent/codec.h"
 
 namespace btfc::torrent {
 namespace {
@@ -72,6 +74,58 @@ TEST_F(FloodTest, MembersAreNotTakenForStrangers) {
     return std::chrono::steady_clock::now() > until;
   }));
   EXPECT_EQ(host.swarm->Status().peers.at(0).address, connection);
+}
+
+// A message of BEP 10, as a member with a program of its own sends it.
+std::string Extended(char id, const std::string& payload) {
+  std::string message = {'\x14', id};
+  message += payload;
+  std::string framed;
+  for (int shift = 24; shift >= 0; shift -= 8) {
+    framed += static_cast<char>(message.size() >> static_cast<unsigned>(shift));
+  }
+  return framed + message;
+}
+
+std::string Message(Kind kind, const google::protobuf::MessageLite& message) {
+  constexpr char kExtensionId = 20;  // what this program's handshake calls its own
+  return Extended(kExtensionId, static_cast<char>(kind) + message.SerializeAsString());
+}
+
+// Answers pile up for who does not read them: such a member is ended before that fills the memory.
+TEST_F(FloodTest, WhoAsksAndReadsNothingIsEnded) {
+  TestHost host(cluster_, 136);
+  host.Start();
+  std::string why;
+  TempDir dir;
+  const auto node = LoadOrMakeNode(dir.path(), cluster_, &why).value();
+  RawPeer silent;
+  ASSERT_TRUE(silent.Connect(host.ip(), PortOf(host)));
+  ASSERT_TRUE(silent.Handshake(cluster_, node));
+  ASSERT_TRUE(silent.Greet(cluster_));
+  wire::Hello hello;
+  hello.set_version(kProtocolVersion);
+  hello.set_device(ToBytes(index::DeviceIdOf(node.node_key, 0)));
+  hello.set_node_key(node.node_key.data(), node.node_key.size());
+  hello.set_host("silent");
+  hello.set_port(1);
+  ASSERT_TRUE(silent.Send(Extended(0, "d1:md4:btfci1eee")));
+  ASSERT_TRUE(silent.Send(Message(Kind::kHello, hello)));
+  ASSERT_TRUE(host.WaitForPeers(1));
+  wire::Want want;
+  for (int i = 0; i < kContentsMax; ++i) {
+    auto* const content = want.add_contents();
+    content->set_root(RandomBytes(32, static_cast<unsigned>(i)));
+    content->set_size(2'000'000);
+  }
+  const std::string question = Message(Kind::kWant, want);
+  constexpr std::size_t kFarTooMuch = 400'000'000;  // bytes
+  std::size_t sent = 0;
+  while (sent < kFarTooMuch && silent.Send(question)) sent += question.size();
+  EXPECT_LT(sent, kFarTooMuch);
+  EXPECT_TRUE(host.WaitForPeers(0));
+  EXPECT_GT(host.swarm->Status().bad_messages, 0U);
+  ExpectServed(host, 137);
 }
 
 }  // namespace

@@ -56,14 +56,16 @@ bool RawPeer::Connect(const std::string& ip, std::uint16_t port) {
          ::connect(socket_, reinterpret_cast<const sockaddr*>(&where), sizeof where) == 0;
 }
 
-bool RawPeer::Handshake(const ClusterKey& cluster, const NodeIdentity& node) {
+bool RawPeer::Handshake(const ClusterKey& cluster, const NodeIdentity& node,
+                        const std::string& torrent) {
+  const std::string name = torrent.empty() ? Hex(ControlHash(cluster)) : torrent;
   context_.reset(SSL_CTX_new(TLS_client_method()));
   stream_.reset(SSL_new(context_.get()));
   const CertificatePtr certificate = CertificateFromPem(node.cert_pem);
   const KeyPtr key = KeyFromPem(node.key_pem);
   return SSL_use_certificate(stream_.get(), certificate.get()) == 1 &&
          SSL_use_PrivateKey(stream_.get(), key.get()) == 1 &&
-         SSL_set_tlsext_host_name(stream_.get(), Hex(ControlHash(cluster)).c_str()) == 1 &&
+         SSL_set_tlsext_host_name(stream_.get(), name.c_str()) == 1 &&
          SSL_set_fd(stream_.get(), socket_) == 1 && SSL_connect(stream_.get()) == 1;
 }
 

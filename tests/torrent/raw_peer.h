@@ -21,8 +21,9 @@ class RawPeer {
 
   // TCP only; false if nobody listens there.
   [[nodiscard]] bool Connect(const std::string& ip, std::uint16_t port);
-  // TLS with the control torrent's name, as the node.
-  [[nodiscard]] bool Handshake(const ClusterKey& cluster, const NodeIdentity& node);
+  // TLS with the control torrent's name, or another's, as the node.
+  [[nodiscard]] bool Handshake(const ClusterKey& cluster, const NodeIdentity& node,
+                               const std::string& torrent = {});
   // BitTorrent's handshake; true if the other end answers with its own.
   [[nodiscard]] bool Greet(const ClusterKey& cluster);
   [[nodiscard]] bool Send(const std::string& bytes);

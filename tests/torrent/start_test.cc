@@ -56,10 +56,40 @@ TEST(StartTest, AHostNameThatLeadsNowhereIsNamed) {
   }));
 }
 
+// Who asks for an object that was unloaded a moment ago is no stranger; who is none of the members
+// is.
+TEST(StartTest, AMemberThatComesLateForAnObjectIsNotRefused) {
+  const ClusterKey cluster = NewCluster();
+  TestHost host(cluster, 74);
+  TestHost member(cluster, 75);
+  member.SetIp("127.0.0.1");  // where the sockets of this test come from
+  host.Start();
+  member.Start({host.address()});
+  ASSERT_TRUE(host.WaitForPeers(1));
+  const auto come = [&] {
+    std::string why;
+    TempDir dir;
+    const auto node = LoadOrMakeNode(dir.path(), cluster, &why).value();
+    RawPeer peer;
+    return peer.Connect(host.ip(), host.swarm->Status().port) &&
+           peer.Handshake(cluster, node, std::string(40, 'a'));
+  };
+  EXPECT_FALSE(come());
+  EXPECT_TRUE(
+      host.WaitUntil([](const SwarmStatus& status) { return status.late_connections == 1; }));
+  EXPECT_EQ(host.swarm->Status().refused_peers, 0U);
+  member.Stop();
+  ASSERT_TRUE(host.WaitForPeers(0));
+  EXPECT_FALSE(come());
+  EXPECT_TRUE(host.WaitUntil([](const SwarmStatus& status) { return status.refused_peers == 1; }));
+  EXPECT_EQ(host.swarm->Status().late_connections, 1U);
+}
+
 TEST(StartTest, TheAddressThatCannotBeListenedOnIsNamed) {
   const ClusterKey cluster = NewCluster();
   TempDir dir;
-  FakeReplica replica(73);
+  std::string unheard;
+  FakeReplica replica(LoadOrMakeNode(dir.path(), cluster, &unheard).value().node_key, 73);
   FileObjects objects(dir.path() / "objects");
   const auto refused = [&](const std::vector<std::string>& listen) {
     SwarmOptions options;

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <string>
 
+#include "index/derived_ids.h"
 #include "test_host.h"
 #include "torrent/content_info.h"
 #include "torrent/loop.h"
@@ -52,7 +53,7 @@ class RudeMember final : public LinkListener {
     options.listen = {"127.0.0." + std::to_string(number)};
     options.lpd = false;
     auto session = Session::Start(
-        options, loop_, *this, [](const std::string&, const std::string&) {}, &why);
+        options, loop_, *this, [](const std::string&, Refusal, const std::string&) {}, &why);
     EXPECT_TRUE(session) << why;
     session_ = std::move(session).value();
   }
@@ -70,7 +71,7 @@ class RudeMember final : public LinkListener {
   wire::Hello Hello() const {
     wire::Hello hello;
     hello.set_version(kProtocolVersion);
-    hello.set_device(std::string(16, 'r'));
+    hello.set_device(ToBytes(index::DeviceIdOf(node_.node_key, 0)));
     hello.set_node_key(node_.node_key.data(), node_.node_key.size());
     hello.set_host("rude\n\x1b[31m");
     hello.set_port(1);
@@ -176,6 +177,24 @@ TEST_F(StrangerTest, NonsenseOfAMemberIsCountedAndDropped) {
          hello.set_device("short");
          link.Send(Kind::kHello, hello);
        }},
+      {"another's device",
+       [](const RudeMember& rude, Link& link) {
+         auto hello = rude.Hello();
+         hello.set_device(ToBytes(index::DeviceIdOf(index::NodeKey{7}, 0)));
+         link.Send(Kind::kHello, hello);
+       }},
+      {"a device of another life",
+       [](const RudeMember& rude, Link& link) {
+         auto hello = rude.Hello();
+         hello.set_incarnation(1);
+         link.Send(Kind::kHello, hello);
+       }},
+      {"an older protocol",
+       [](const RudeMember& rude, Link& link) {
+         auto hello = rude.Hello();
+         hello.set_version(kProtocolVersion - 1);
+         link.Send(Kind::kHello, hello);
+       }},
       {"two hellos",
        [](const RudeMember& rude, Link& link) {
          link.Send(Kind::kHello, rude.Hello());
@@ -226,6 +245,32 @@ TEST_F(StrangerTest, NonsenseOfAMemberIsCountedAndDropped) {
   }
   EXPECT_EQ(a.replica.count(), 0U);
   ExpectAlive(a, 51);
+}
+
+// A member with a certificate of its own that calls itself another host, before that one comes.
+TEST_F(StrangerTest, NobodySpeaksAsAnotherHost) {
+  TestHost a(cluster_, 52);
+  TestHost b(cluster_, 53);
+  a.Start();
+  RudeMember rude(cluster_, 54);
+  const LinkPtr link = rude.Connect(a);
+  ASSERT_TRUE(link);
+  auto hello = rude.Hello();
+  hello.set_device(ToBytes(b.replica.self()));
+  hello.set_incarnation(b.replica.incarnation());
+  link->Send(Kind::kHello, hello);
+  wire::Delta delta;
+  delta.set_id(1);
+  TestHost forger(cluster_, 55);
+  forger.replica.Write("not by b");
+  delta.set_part(forger.replica.Cut({}).value()->Next().value().value());
+  link->Send(Kind::kDelta, delta);
+  EXPECT_TRUE(a.WaitUntil([](const SwarmStatus& status) { return status.bad_messages > 0; }));
+  EXPECT_TRUE(a.swarm->Status().peers.empty());
+  b.Start({a.address()});
+  b.Publish("by b");
+  EXPECT_TRUE(a.replica.WaitFor("by b")) << "its own device is not taken";
+  EXPECT_EQ(a.replica.count(), 1U);
 }
 
 }  // namespace

@@ -131,7 +131,7 @@ TestHost::TestHost(const ClusterKey& cluster, std::uint8_t number)
     : cluster_(cluster),
       number_(number),
       ip_("127.0.0." + std::to_string(number)),
-      replica(number) {
+      replica(node_key(), number) {
   objects = std::make_unique<FileObjects>(dir_.path() / "objects");
 }
 
