@@ -18,6 +18,8 @@ namespace {
 
 constexpr std::chrono::milliseconds kNamesWait{1000};
 constexpr std::chrono::milliseconds kWithdrawWait{10000};
+constexpr std::chrono::milliseconds kDiskLook{200};
+constexpr int kUrgentRest = 10;  // times what a collection for want of room took
 constexpr std::size_t kUnusedAtOnce = 64;
 
 // Writes back what the file's pages hold; true if it is on the disk, or gone.
@@ -64,6 +66,7 @@ void Collector::LetGo(index::Ino ino, bool synced) {
   name.plain = true;
   name.synced = name.synced || synced;
   name.since = next_++;
+  gone_ = true;  // what the file was before
   if (names_.size() == 1) changed_.notify_all();
 }
 
@@ -122,21 +125,43 @@ unsigned Collector::NamesOf(index::Ino ino, const struct stat& file) const {
   return names;
 }
 
+void Collector::FileGone() {
+  if (gone_.exchange(true)) return;
+  const std::lock_guard lock(mutex_);
+  changed_.notify_all();
+}
+
+// While something waits for its collection, the disk is looked at now and then.
+void Collector::WaitForGone(std::unique_lock<std::mutex>& lock, Clock::time_point until) {
+  if (gone_) {
+    const auto next = std::min(until, Clock::now() + kDiskLook);
+    changed_.wait_until(lock, next, [this] { return stopping_ || !names_.empty(); });
+  } else {
+    changed_.wait_until(lock, until, [this] { return stopping_ || gone_ || !names_.empty(); });
+  }
+}
+
 void Collector::Run() {
   ::pthread_setname_np(::pthread_self(), "files-collect");
-  using Clock = std::chrono::steady_clock;
   auto next_collection = Clock::time_point::max();
+  auto next_urgent = Clock::time_point::min();
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     if (started_ && next_collection == Clock::time_point::max()) {
       next_collection = Clock::now() + interval_;
     }
+    const auto begin = Clock::now();
+    const bool urgent =
+        started_ && gone_ && begin >= next_urgent && IsNearlyFull(store_.objects_folder());
     // Names that cannot go yet, or new ones all the time, do not keep objects.
-    if (Clock::now() >= next_collection) {
+    if (begin >= next_collection || urgent) {
+      gone_ = false;
       lock.unlock();
       CollectObjects();
       lock.lock();
-      next_collection = Clock::now() + interval_;
+      const auto end = Clock::now();
+      next_collection = end + interval_;
+      next_urgent = end + std::max<Clock::duration>(kDiskLook, kUrgentRest * (end - begin));
     } else if (started_ && !names_.empty()) {
       changed_.wait_for(lock, kNamesWait, [this] { return stopping_; });
       if (stopping_) break;
@@ -146,7 +171,7 @@ void Collector::Run() {
     } else if (next_collection == Clock::time_point::max()) {
       changed_.wait(lock, [this] { return stopping_ || started_; });
     } else {
-      changed_.wait_until(lock, next_collection, [this] { return stopping_ || !names_.empty(); });
+      WaitForGone(lock, next_collection);
     }
   }
   const bool finish = started_ && finish_;

@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <functional>
@@ -46,6 +47,8 @@ class Collector {
   // The file changes, or is dropped: what its names stand for is not wanted any more. The name
   // work/INO itself is gone afterwards, too.
   void Forget(index::Ino ino);
+  // A file went, or was replaced. On a nearly full disk its room is wanted soon.
+  void FileGone();
   // How many of the names that wait are names of this file, which has one more in the store.
   unsigned NamesOf(index::Ino ino, const struct stat& file) const;
 
@@ -58,8 +61,10 @@ class Collector {
     bool operator==(const Name&) const = default;
   };
 
+  using Clock = std::chrono::steady_clock;
   void Run();
   void Unlink(index::Ino ino, const Name& name) const;
+  void WaitForGone(std::unique_lock<std::mutex>& lock, Clock::time_point until);
   void LetNamesGo();
   void CollectObjects();
   bool Collect(const index::ContentId& id);
@@ -78,6 +83,7 @@ class Collector {
   std::unordered_map<index::Ino, Name> names_;
   std::uint64_t next_ = 1;
   bool started_ = false;
+  std::atomic<bool> gone_ = false;  // something went since the last collection
   bool stopping_ = false;
   bool finish_ = false;
 

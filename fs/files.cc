@@ -62,9 +62,20 @@ Files::Impl::~Impl() {
 
 // --- tables
 
+void Files::Impl::SetHeld(std::function<std::vector<index::Ino>()> held) {
+  const std::lock_guard lock(held_mutex_);
+  held_ = std::move(held);
+}
+
 std::unordered_set<index::Ino> Files::Impl::OpenInodes() const {
-  const std::lock_guard lock(tables_mutex_);
   std::unordered_set<index::Ino> open;
+  {
+    const std::lock_guard lock(held_mutex_);
+    if (held_) {
+      for (const index::Ino ino : held_()) open.insert(ino);
+    }
+  }
+  const std::lock_guard lock(tables_mutex_);
   for (const auto& [ino, state] : states_) open.insert(ino);
   return open;
 }
@@ -190,6 +201,7 @@ void Files::Impl::Forgotten(index::Ino ino) {
     kept_pages_.erase(ino);
   }
   catalogue_.Forget(ino).has_value();  // what stays behind, the next start forgets
+  collector_.FileGone();
 }
 
 bool Files::Impl::ContentChanged(index::Ino ino) {
@@ -363,6 +375,9 @@ Result<bool> Files::SetTimes(index::Ino ino, std::optional<std::int64_t> atime_n
   return impl_->SetTimes(ino, atime_ns, mtime_ns);
 }
 void Files::Unlinked(index::Ino ino) { impl_->Unlinked(ino); }
+void Files::SetHeld(std::function<std::vector<index::Ino>()> held) {
+  impl_->SetHeld(std::move(held));
+}
 void Files::Forgotten(index::Ino ino) { impl_->Forgotten(ino); }
 bool Files::ContentChanged(index::Ino ino) { return impl_->ContentChanged(ino); }
 void Files::Lost(const index::ContentId& id) { impl_->Lost(id); }

@@ -25,6 +25,11 @@ index::VersionLimits LimitsOf(const VersionPolicy& policy, std::uint64_t kept,
   return limits;
 }
 
+bool IsNearlyFull(const std::filesystem::path& folder) {
+  struct statvfs disk {};
+  return ::statvfs(folder.c_str(), &disk) == 0 && disk.f_bavail < disk.f_blocks / kFreeShare;
+}
+
 void PruneVersions(index::Catalogue& catalogue, const VersionPolicy& policy,
                    const std::filesystem::path& folder) {
   struct statvfs disk {};

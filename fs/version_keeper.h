@@ -23,6 +23,9 @@ struct VersionPolicy {
 index::VersionLimits LimitsOf(const VersionPolicy& policy, std::uint64_t kept,
                               std::uint64_t disk_size, std::uint64_t disk_free);
 
+// So little is free on the disk of this folder that earlier versions give way to what is.
+bool IsNearlyFull(const std::filesystem::path& folder);
+
 // Lets go of what is beyond the policy. Any thread.
 void PruneVersions(index::Catalogue& catalogue, const VersionPolicy& policy,
                    const std::filesystem::path& folder);

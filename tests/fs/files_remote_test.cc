@@ -45,6 +45,27 @@ TEST_F(RemoteTest, SmallContentsAreThereAtOnce) {
   EXPECT_EQ(here_.source.waiting(), 0U);
 }
 
+// What a file was before it was opened for writing is not here, and nobody waits for it; what came
+// meanwhile is still to come.
+TEST_F(RemoteTest, WhatIsBeingWrittenOverIsNotMissing) {
+  const auto ino = FileThere("f", bytes_);
+  const auto missing = [&] { return here_.catalogue->CountMissing().value(); };
+  EXPECT_EQ(missing().objects, 1U);
+  here_.Arrive(here_.Id(ino), bytes_);
+  EXPECT_EQ(missing().objects, 0U);
+  const auto opened = here_.MustOpen(ino, O_RDWR);
+  BTFC_NEEDS(!here_.store->reflinks(), "objects are shared, not taken, on this filesystem");
+  EXPECT_FALSE(here_.Node(ino).content.present) << "its object is the working file now";
+  EXPECT_EQ(missing().objects, 0U);
+  EXPECT_EQ(missing().bytes, 0U);
+  EXPECT_EQ(here_.catalogue->Count().value().missing_objects, 0U);
+  Rewrite("f", Bytes(kLarge + 1, 2));
+  EXPECT_EQ(missing().objects, 1U);
+  EXPECT_EQ(missing().bytes, kLarge + 1);
+  here_.Write(opened.handle, "x");
+  here_.Close(opened.handle);
+}
+
 TEST_F(RemoteTest, AReadWaitsForExactlyItsBytes) {
   const auto ino = FileThere("f", bytes_);
   const auto id = here_.Id(ino);

@@ -73,6 +73,35 @@ TEST_P(MountFull, WritersGetEnospcAndGoOnWhenThereIsRoom) {
   EXPECT_TRUE(ReadWhole(mounted / "after") == std::string(1 << 20, 'a'));
 }
 
+// What was is kept for a while, but not at the price of what is; nor does it wait for its turn.
+TEST_P(MountFull, RoomOfWhatIsRemovedIsThereSoon) {
+  BTFC_NEED_MOUNT();
+  TempFolder folder("full");
+  SmallDisk disk(folder.path());
+  MountedOptions options;
+  options.passthrough = GetParam();
+  Mounted mounted("full", options, folder.path());
+  const std::string bytes(6 << 20, 'b');
+  for (const char* name : {"one", "two"}) {
+    WriteWhole(mounted / name, name + bytes);
+    ASSERT_TRUE(mounted.WaitQuiet());
+  }
+  const auto object = mounted.store().ObjectPath(
+      mounted.catalogue().Lookup(index::kRootIno, "one").value().content.id);
+  ASSERT_TRUE(std::filesystem::exists(object));
+  const int fd = ::open((mounted / "rest").c_str(), O_WRONLY | O_CREAT, 0644);
+  ASSERT_GE(fd, 0);
+  while (::write(fd, bytes.data(), 64 << 10) > 0) {
+  }
+  EXPECT_EQ(errno, ENOSPC);
+  EXPECT_EQ(::unlink((mounted / "one").c_str()), 0);
+  EXPECT_TRUE(Eventually([&] { return !std::filesystem::exists(object); }))
+      << "sooner than in a minute";
+  EXPECT_GT(::write(fd, bytes.data(), 64 << 10), 0);
+  EXPECT_EQ(::close(fd), 0);
+  EXPECT_TRUE(ReadWhole(mounted / "two") == "two" + bytes);
+}
+
 INSTANTIATE_TEST_SUITE_P(Mode, MountFull, testing::Bool(),
                          [](const auto& suite) { return suite.param ? "Passthrough" : "Cached"; });
 

@@ -81,7 +81,7 @@ Mounted::Mounted(const std::string& name, const MountedOptions& options,
   auto store = ObjectStore::Open(cache_);
   if (!store) throw std::system_error(store.error(), "ObjectStore::Open");
   store_ = std::move(store.value());
-  FilesOptions files_options;
+  FilesOptions files_options = options.files;
   files_options.read_only = options.read_only;
   auto files = Files::Start(*catalogue_, *store_, source_, files_options);
   if (!files) throw std::system_error(files.error(), "Files::Start");

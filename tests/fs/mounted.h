@@ -61,6 +61,7 @@ struct MountedOptions {
   bool passthrough = true;  // false: the probe is made to fail
   std::vector<std::string> kernel_options;
   OwnerPolicy owner = OwnerPolicy::kMap;
+  FilesOptions files;
 };
 
 class Mounted {

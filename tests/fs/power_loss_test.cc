@@ -246,6 +246,47 @@ TEST(PowerLoss, WhatWasSyncedIsThere) {
   }
 }
 
+// Its bytes go into the index, which is not synced for that; until it is, they are the working
+// file's, whoever else has written to that since.
+TEST(PowerLoss, WhatWasSyncedStaysWhenItIsWrittenAgainUnderAReader) {
+  const TempDir folder("power");
+  DiskLog log(folder.path());
+  Host host('a', folder.path());
+  host.Start(/*passthrough=*/true);
+  const auto bytes = Bytes(kSmall);
+  const auto ino = host.Make("f");
+  const auto first = host.Create(ino);
+  ASSERT_EQ(first.mode, KernelMode::kPassthrough);
+  ASSERT_TRUE(WriteAll(host.backing.Open(first.backing_id, O_RDWR).get(), 0, bytes));
+  ASSERT_TRUE(host.files->Fsync(first.handle, false));
+  ASSERT_TRUE(host.catalogue->Sync());  // the name, as fsync of the folder does
+  const auto promised = log.Now();
+  const auto reader = host.MustOpen(ino, O_RDONLY);
+  host.Close(first.handle);
+  ASSERT_TRUE(host.Quiet());
+  const auto second = host.MustOpen(ino, O_RDWR);
+  ASSERT_EQ(second.backing_id, first.backing_id) << "it is the same working file";
+  ASSERT_TRUE(WriteAll(host.backing.Open(second.backing_id, O_RDWR).get(), 0, "X"));
+  host.Close(second.handle);
+  ASSERT_TRUE(host.Quiet());
+  host.Close(reader.handle);
+  ASSERT_TRUE(host.Quiet());
+  log.Stop();
+  host.Stop();
+  for (auto events = promised; events <= log.Now(); ++events) {
+    SCOPED_TRACE("after event " + std::to_string(events));
+    const TempDir to("power-after");
+    log.Rebuild(events, events, to.path());
+    Reboot(to.path() / "index.db");
+    Host after('a', to.path());
+    ASSERT_NO_FATAL_FAILURE(after.Start());
+    ASSERT_TRUE(after.Quiet());
+    const auto held = after.ReadAll(after.Find("f"));
+    ASSERT_TRUE(held == bytes || held == "X" + bytes.substr(1))
+        << Same(held, bytes).message() << log.Describe(promised, events);
+  }
+}
+
 // Else a power cut could bring the row back whose object is gone.
 TEST(PowerLoss, AnObjectGoesWhenItsRemovalIsOnTheDisk) {
   const TempDir folder("power");
