@@ -9,6 +9,9 @@ namespace btfc::fs {
 namespace {
 
 constexpr std::uint64_t kFreeShare = 20;  // a twentieth of the disk stays free of earlier versions
+// To let go of something is a write of the index, which gives its reserve up for a removal: that
+// room is no room for others.
+constexpr std::uint64_t kIndexRoom = std::uint64_t{16} << 20U;
 
 }  // namespace
 
@@ -27,7 +30,8 @@ index::VersionLimits LimitsOf(const VersionPolicy& policy, std::uint64_t kept,
 
 bool IsNearlyFull(const std::filesystem::path& folder) {
   struct statvfs disk {};
-  return ::statvfs(folder.c_str(), &disk) == 0 && disk.f_bavail < disk.f_blocks / kFreeShare;
+  if (::statvfs(folder.c_str(), &disk) != 0) return false;
+  return disk.f_bavail * disk.f_frsize < disk.f_blocks * disk.f_frsize / kFreeShare + kIndexRoom;
 }
 
 void PruneVersions(index::Catalogue& catalogue, const VersionPolicy& policy,

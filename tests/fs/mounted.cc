@@ -101,6 +101,9 @@ Mounted::Mounted(const std::string& name, const MountedOptions& options,
   mount_ = std::move(mount.value());
   catalogue_->OnChange(
       [this](const std::vector<index::Change>& changes) { mount_->Changed(changes); });
+  if (const auto recovered = files_->Recover(); !recovered) {
+    throw std::system_error(recovered.error(), "Files::Recover");
+  }
   loop_ = std::thread([this] { mount_->Run({}); });
 }
 
@@ -108,8 +111,8 @@ Mounted::~Mounted() {
   Unmount();
   catalogue_->OnChange([](const std::vector<index::Change>&) {});
   files_->Stop();
-  files_.reset();
   mount_.reset();
+  files_.reset();
 }
 
 void Mounted::Unmount() {
