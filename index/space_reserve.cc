@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -27,6 +28,12 @@ bool SpaceReserve::Release() {
 
 void SpaceReserve::Restore() {
   if (held_) return;
+  // Without a try: what is left would be nobody's for a moment.
+  struct statvfs disk {};
+  if (::statvfs(file_.parent_path().c_str(), &disk) != 0 ||
+      disk.f_bavail * disk.f_frsize < static_cast<std::uint64_t>(kBytes)) {
+    return;
+  }
   const int fd = ::open(file_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return;
   // Blocks, not a hole; a part of it would be of no use.
