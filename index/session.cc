@@ -63,8 +63,15 @@ void Session::Disown(const DeviceId& before) {
   auto find = tables_.db().Prepare("SELECT kind, key FROM dot WHERE dev = ?");
   find << number;
   while (find.Step()) rows.emplace_back(static_cast<std::size_t>(find.Int(0)), find.Int(1));
+  // What it is called only that device can say: others have said it already, and will again.
+  auto unname = tables_.db().Prepare(
+      "UPDATE device SET name = NULL, key = NULL, role = NULL, time = NULL, stamp_dev = NULL, "
+      "life = NULL, sub = NULL, dot_dev = NULL, dot_n = NULL, extra = NULL, incarnation = NULL "
+      "WHERE dev = ?");
+  unname << number;
+  unname.Run();
   for (const auto& [kind, key] : rows) {
-    if (kind >= std::size(kGiveDot)) continue;
+    if (kind >= std::size(kGiveDot) || (kind == 1 && key == number)) continue;
     auto update = tables_.db().Prepare(kGiveDot[kind]);
     tables_.Bind(update, NextDot());
     update << key;
