@@ -62,20 +62,9 @@ Files::Impl::~Impl() {
 
 // --- tables
 
-void Files::Impl::SetHeld(std::function<std::vector<index::Ino>()> held) {
-  const std::lock_guard lock(held_mutex_);
-  held_ = std::move(held);
-}
-
 std::unordered_set<index::Ino> Files::Impl::OpenInodes() const {
-  std::unordered_set<index::Ino> open;
-  {
-    const std::lock_guard lock(held_mutex_);
-    if (held_) {
-      for (const index::Ino ino : held_()) open.insert(ino);
-    }
-  }
   const std::lock_guard lock(tables_mutex_);
+  std::unordered_set<index::Ino> open;
   for (const auto& [ino, state] : states_) open.insert(ino);
   return open;
 }
@@ -375,9 +364,6 @@ Result<bool> Files::SetTimes(index::Ino ino, std::optional<std::int64_t> atime_n
   return impl_->SetTimes(ino, atime_ns, mtime_ns);
 }
 void Files::Unlinked(index::Ino ino) { impl_->Unlinked(ino); }
-void Files::SetHeld(std::function<std::vector<index::Ino>()> held) {
-  impl_->SetHeld(std::move(held));
-}
 void Files::Forgotten(index::Ino ino) { impl_->Forgotten(ino); }
 bool Files::ContentChanged(index::Ino ino) { return impl_->ContentChanged(ino); }
 void Files::Lost(const index::ContentId& id) { impl_->Lost(id); }

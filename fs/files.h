@@ -86,9 +86,6 @@ class Files {
   ~Files();
   // Called once when the mount knows whether passthrough works; nullptr: it does not.
   void SetBacking(Backing* backing);
-  // Asked by the collector for inodes whose rows are to stay though they have no name: what some
-  // process still holds answers stat(2). Empty: nobody is asked any more, nor is just now.
-  void SetHeld(std::function<std::vector<index::Ino>()> held);
   // Commits what was left dirty by a crash. Before the mount answers.
   Result<void> Recover();
   // Commits everything that is quiet, waits for the commits in flight, then ends the threads.

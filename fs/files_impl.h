@@ -60,7 +60,6 @@ class Files::Impl {
 
   // The calls of Files.
   void SetBacking(Backing* backing) { backing_ = backing; }
-  void SetHeld(std::function<std::vector<index::Ino>()> held);
   Result<void> Recover();
   void Stop();
   Ticket Open(index::Ino ino, int flags, Done<Opened> done);
@@ -229,9 +228,6 @@ class Files::Impl {
   Collector collector_;
   CommitRests rests_;
   CommitPace pace_;
-
-  mutable std::mutex held_mutex_;  // while held_ is called, which takes locks of the mount's
-  std::function<std::vector<index::Ino>()> held_;  // guarded by held_mutex_
 
   mutable std::mutex tables_mutex_;  // guards what follows; taken after any FileState's
   std::unordered_map<index::Ino, State> states_;

@@ -90,8 +90,6 @@ class Filesystem {
   void Changed(const std::vector<index::Change>& changes);
   // A file's attributes moved without the kernel's knowing.
   void TimesMoved(index::Ino ino);
-  // What the kernel holds of what has no name any more. Any thread.
-  std::vector<index::Ino> Nameless() const { return nodes_.Nameless(); }
   // The kernel has gone: what it held is dropped.
   void Unmounted();
 

@@ -44,7 +44,6 @@ class Mount::Impl {
 };
 
 Mount::Impl::~Impl() {
-  files_.SetHeld({});
   if (mount_point_ && mount_point_->attached()) {
     // Nobody answers any more; disconnected first, or the kernel would wait for us.
     mount_point_->Disconnect();
@@ -68,7 +67,6 @@ Result<void> Mount::Impl::Attach(std::string* why) {
   BOOST_OUTCOME_TRYV(session_->Handshake(why));
   ProbePassthrough();
   files_.SetBacking(passthrough_ ? backing_.get() : nullptr);
-  files_.SetHeld([this] { return filesystem_.Nameless(); });
   filesystem_.Agreed(session_->shim(), mount_point_->device(), passthrough_);
   return Ok();
 }

@@ -134,30 +134,17 @@ std::optional<NodeId> NodeTable::Supersede(index::Ino ino) {
   return old;
 }
 
-std::vector<index::Ino> NodeTable::Nameless() const {
-  const std::lock_guard lock(mutex_);
-  return NamelessLocked();
-}
-
-std::vector<index::Ino> NodeTable::NamelessLocked() const {
+std::vector<index::Ino> NodeTable::Clear() {
   std::vector<index::Ino> nameless;
+  const std::lock_guard lock(mutex_);
   for (const auto& [ino, renumbered] : renumbered_) {
     if (renumbered.nameless) nameless.push_back(ino);
   }
-  for (const Shard& shard : shards_) {
-    const std::lock_guard lock(shard.mutex);
+  for (Shard& shard : shards_) {
+    const std::lock_guard shard_lock(shard.mutex);
     for (const auto& [node, entry] : shard.nodes) {
       if (entry.nameless != 0 && !renumbered_.contains(node)) nameless.push_back(node);
     }
-  }
-  return nameless;
-}
-
-std::vector<index::Ino> NodeTable::Clear() {
-  const std::lock_guard lock(mutex_);
-  auto nameless = NamelessLocked();
-  for (Shard& shard : shards_) {
-    const std::lock_guard shard_lock(shard.mutex);
     shard.nodes.clear();
   }
   renumbered_.clear();

@@ -46,8 +46,6 @@ class NodeTable {
   // The inode lost its last name, or got one again (a link to an open file, a repair). Answers
   // whether the kernel holds it; if not, and it is nameless, drop it now.
   bool SetNameless(index::Ino ino, bool nameless);
-  // Those without a name that the kernel holds: somebody's working folder, or open.
-  std::vector<index::Ino> Nameless() const;
   // Gives the inode a new node, if the kernel holds its current one; answers that.
   std::optional<NodeId> Supersede(index::Ino ino);
 
@@ -88,8 +86,6 @@ class NodeTable {
     std::unique_lock<std::mutex> shard;
   };
   Locks LockFor(NodeId node);
-
-  std::vector<index::Ino> NamelessLocked() const;  // under mutex_
 
   // Renumbered inodes are few: everybody skips this while there are none.
   std::atomic<std::size_t> renumbered_count_{0};

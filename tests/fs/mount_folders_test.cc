@@ -162,33 +162,5 @@ TEST_F(MountFolders, AFolderOfManyIsRemoved) {
   EXPECT_FALSE(std::filesystem::exists(root_));
 }
 
-// Its rows are of no use to the cluster any more, but to whoever works in it.
-TEST(MountHeldFolder, AnswersWhoeverIsInItWhenItsRowsWouldGo) {
-  BTFC_NEED_MOUNT();
-  MountedOptions options;
-  options.files.collect_interval = std::chrono::milliseconds(1);
-  options.files.versions.age_ns = 0;
-  Mounted mounted("held", options);
-  for (const char* name : {"held", "gone"}) {
-    ASSERT_EQ(::mkdir((mounted / name).c_str(), 0755), 0);
-  }
-  const int fd = ::open((mounted / "held").c_str(), O_RDONLY | O_DIRECTORY);
-  ASSERT_GE(fd, 0);
-  struct stat before {};
-  ASSERT_EQ(::fstat(fd, &before), 0);
-  const auto gone = mounted.catalogue().Lookup(index::kRootIno, "gone").value().ino;
-  for (const char* name : {"held", "gone"}) {  // what is removed later goes no earlier
-    ASSERT_EQ(::rmdir((mounted / name).c_str()), 0);
-  }
-  const auto row_gone = [&](index::Ino ino) { return !mounted.catalogue().Get(ino); };
-  EXPECT_TRUE(Eventually([&] { return row_gone(gone); }));
-  struct stat after {};
-  EXPECT_EQ(::fstat(fd, &after), 0) << errno;
-  EXPECT_EQ(after.st_ino, before.st_ino);
-  EXPECT_EQ(after.st_mode, before.st_mode);
-  EXPECT_EQ(::close(fd), 0);
-  EXPECT_TRUE(Eventually([&] { return row_gone(before.st_ino); })) << "nobody holds it any more";
-}
-
 }  // namespace
 }  // namespace btfc::fs::test
