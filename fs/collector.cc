@@ -151,8 +151,13 @@ void Collector::Run() {
       next_collection = Clock::now() + interval_;
     }
     const auto begin = Clock::now();
-    const bool urgent =
-        started_ && gone_ && begin >= next_urgent && IsNearlyFull(store_.objects_folder());
+    bool urgent = false;
+    if (started_ && gone_ && begin >= next_urgent) {
+      lock.unlock();
+      urgent = IsNearlyFull(store_.objects_folder());
+      lock.lock();
+      if (stopping_) break;
+    }
     // Names that cannot go yet, or new ones all the time, do not keep objects.
     if (begin >= next_collection || urgent) {
       gone_ = false;

@@ -297,6 +297,11 @@ void Files::Impl::Stop() {
     });
   }
   abandon_ = true;
+  // Who waits for a job that is not done any more goes on.
+  for (const auto& state : states) {
+    const std::lock_guard lock(state->mutex);
+    state->idle.notify_all();
+  }
   collector_.Stop(true);
   alarm_->Stop();
   workers_.Stop();

@@ -41,8 +41,6 @@ struct Opened {
   KernelMode mode = KernelMode::kCached;
   int backing_id = 0;       // kPassthrough
   bool keep_cache = false;  // kCached: pages of an earlier open are still right
-  // kCached, the only handle of the inode: all its bytes, if the catalogue holds them.
-  std::shared_ptr<const std::string> bytes;
 };
 
 // Size, blocks and times of a file whose bytes are being written here.

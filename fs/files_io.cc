@@ -228,7 +228,7 @@ Result<bool> Files::Impl::SetTimes(index::Ino ino, std::optional<std::int64_t> a
   auto [state, lock] = FindLockedState(ino);
   if (!state) return false;
   // A commit that has begun has read the time: this change comes after it.
-  state->idle.wait(lock, [&s = *state] { return !s.busy; });
+  state->idle.wait(lock, [&s = *state, this] { return !s.busy || abandon_; });
   if (state->dropped || !state->file || (!state->Dirty() && !state->orphan)) {
     // A working file to come begins with it.
     if (mtime_ns) state->mtime_ns = *mtime_ns;

@@ -148,10 +148,7 @@ void Files::Impl::Grant(const State& state, const std::shared_ptr<OpenCall>& cal
 
 Opened Files::Impl::AddHandle(const State& state, bool writer) {
   Opened opened;
-  if (state->handles == 0) {
-    state->mode = ChooseMode(*state);
-    if (state->phase == Phase::kInline && !writer) opened.bytes = state->bytes;
-  }
+  if (state->handles == 0) state->mode = ChooseMode(*state);
   ++state->handles;
   if (writer) ++state->writers;
   opened.mode = *state->mode;

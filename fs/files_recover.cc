@@ -193,20 +193,12 @@ bool Files::Impl::IsVersion(index::Ino ino,
   return history && std::any_of(history.value().begin(), history.value().end(), is);
 }
 
-// Whether a file without a note is one that was committed. Of a big one that is told by its time,
-// which the commit wrote down to the nanosecond and every write moves: hashing could take minutes,
-// and until it is known, opens would be shown bytes that other versions may have followed.
+// Whether a file without a note is one that was committed. Told by its time, which the commit
+// wrote down to the nanosecond and every write moves: hashing could take minutes, and until it is
+// known, opens would be shown bytes that other versions may have followed.
 bool Files::Impl::HoldsVersion(index::Ino ino, const std::filesystem::path& path) const {
   struct stat st {};
   if (::lstat(path.c_str(), &st) != 0) return false;
-  if (static_cast<std::uint64_t>(st.st_size) <= index::kInlineMax) {
-    const auto file = OpenFile(path, O_RDONLY);
-    if (!file) return false;
-    const auto bytes = ReadUpTo(file.value().get(), 0, index::kInlineMax);
-    if (!bytes) return false;
-    const auto id = index::ContentIdOf(bytes.value());
-    return IsVersion(ino, [&id](const auto& version) { return version.id == id; });
-  }
   return IsVersion(ino, [&](const auto& version) {
     return version.id.size == static_cast<std::uint64_t>(st.st_size) &&
            version.mtime_ns == ToNs(st.st_mtim);

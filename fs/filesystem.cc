@@ -32,7 +32,6 @@ void Filesystem::Agreed(const InitShim& shim, int device, bool passthrough) {
   passthrough_ = passthrough;
   setxattr_extended_ = (shim.flags() & kInitSetxattrExt) != 0;
   invalidator_.Start(device);
-  pages_.Start(device);
 }
 
 std::optional<index::Ino> Filesystem::InoOf(Request& request, NodeId node) {

@@ -18,7 +18,6 @@
 #include "fs/node_table.h"
 #include "fs/open_files.h"
 #include "fs/owner_map.h"
-#include "fs/page_store.h"
 #include "fs/request.h"
 #include "fs/session.h"
 #include "fs/version_tree.h"
@@ -114,7 +113,7 @@ class Filesystem {
   // Answers an entry and counts the kernel's reference.
   void ReplyEntry(Request request, const Seen& seen);
   void ReplyAttributes(Request request, NodeId node, index::Ino ino);
-  void ReplyOpen(Request request, NodeId node, int flags, Opened opened);
+  void ReplyOpen(Request request, NodeId node, int flags, const Opened& opened);
   void ReplyCreate(Request request, const Seen& seen, int flags, const Opened& opened,
                    std::uint64_t epoch);
 
@@ -163,7 +162,6 @@ class Filesystem {
   NodeTable nodes_;
   OpenFiles open_files_;
   Invalidator invalidator_;
-  PageStore pages_;
   // Raised whenever some inode may have got a set-id bit or file capabilities.
   std::atomic<std::uint64_t> privilege_epoch_{1};
   Aside aside_;  // last: its threads use the others

@@ -81,15 +81,6 @@ std::optional<NodeTable::Forgotten> NodeTable::Forget(NodeId node, std::uint64_t
   return forgotten;
 }
 
-bool NodeTable::NoteOpened(NodeId node) {
-  Shard& shard = ShardOf(node);
-  const std::lock_guard lock(shard.mutex);
-  const auto found = shard.nodes.find(node);
-  if (found == shard.nodes.end() || found->second.opened != 0) return false;
-  found->second.opened = 1;
-  return true;
-}
-
 bool NodeTable::SetNameless(index::Ino ino, bool nameless) {
   const Locks locks = LockFor(ino);
   if (locks.renumbering.owns_lock()) {

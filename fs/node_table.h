@@ -41,8 +41,6 @@ class NodeTable {
   NodeId Reference(index::Ino ino);
   // Takes `count` references back; says what to drop if those were the last ones.
   std::optional<Forgotten> Forget(NodeId node, std::uint64_t count);
-  // Whether this is the first time that the node is opened since the kernel knows it.
-  bool NoteOpened(NodeId node);
   // The inode lost its last name, or got one again (a link to an open file, a repair). Answers
   // whether the kernel holds it; if not, and it is nameless, drop it now.
   bool SetNameless(index::Ino ino, bool nameless);
@@ -57,9 +55,8 @@ class NodeTable {
 
  private:
   struct Node {
-    std::uint64_t references : 62;
+    std::uint64_t references : 63;
     std::uint64_t nameless : 1;
-    std::uint64_t opened : 1;
   };
   // Lookups of many processes meet here: a lock for each sixteenth of the nodes.
   struct Shard {

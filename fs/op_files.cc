@@ -138,13 +138,8 @@ bool KillsSetId() {
 
 }  // namespace
 
-void Filesystem::ReplyOpen(Request request, NodeId node, int flags, Opened opened) {
+void Filesystem::ReplyOpen(Request request, NodeId node, int flags, const Opened& opened) {
   open_files_.Add(node, opened.handle);
-  // Whoever opens a small file is about to read it.
-  const bool first = nodes_.NoteOpened(node);
-  if (first && opened.bytes && !opened.keep_cache && !opened.bytes->empty()) {
-    opened.keep_cache = pages_.Put(node, *opened.bytes);
-  }
   if (SendOpen(request, flags, opened)) return;
   // Whoever asked is gone, so no RELEASE will come.
   open_files_.Remove(node, opened.handle);
@@ -155,7 +150,6 @@ void Filesystem::ReplyCreate(Request request, const Seen& seen, int flags, const
                              std::uint64_t epoch) {
   const NodeId node = nodes_.Reference(seen.inode.ino);
   open_files_.Add(node, opened.handle);
-  nodes_.NoteOpened(node);
   // The kernel is about to ask, before the first write.
   open_files_.Remember(node, OpenFiles::Without::kCapabilities, epoch);
   if (SendCreate(request, EntryOf(seen, node), flags, opened)) return;
@@ -219,7 +213,7 @@ void Filesystem::OpenNow(Request request, NodeId node, index::Ino ino, int flags
       std::move(request),
       [this, node, flags](Request waiting, Result<Opened> result) {
         if (!result) return waiting.Error(result.error());
-        ReplyOpen(std::move(waiting), node, flags, std::move(result.value()));
+        ReplyOpen(std::move(waiting), node, flags, result.value());
       },
       Interrupted,
       [&](Files::Done<Opened> done) { return files_.Open(ino, flags, std::move(done)); });

@@ -219,7 +219,8 @@ void Catalogue::Impl::NoteLook(const std::optional<Look>& look) {
 void Catalogue::Impl::WriteDeviceRow(Session& session) {
   const std::string name = options_.host_name.substr(0, kNameMax);
   const auto held = tables_->GetDevice(session.self());
-  if (held && held->name == name && held->key == options_.node_key) return;
+  const bool told = held && held->dot.n != 0;  // else it is from before rows gave the incarnation
+  if (told && held->name == name && held->key == options_.node_key) return;
   DeviceRow row;
   row.device = session.self();
   row.name = name;

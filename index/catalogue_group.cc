@@ -66,6 +66,10 @@ Result<void> Catalogue::Impl::EndGroup() {
     BOOST_OUTCOME_TRYV(RestoreGroup());
   }
   if (!group_) return Ok();
+  // A failed read may have made SQLite roll back by itself.
+  if (sqlite3_get_autocommit(writer_->handle()) != 0) {
+    BOOST_OUTCOME_TRYV(RestoreGroup());
+  }
   for (bool again = false;; again = true) {
     try {
       tables_->PutKnown(group_known_, KnownNow());

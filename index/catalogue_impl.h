@@ -237,13 +237,15 @@ auto Catalogue::Impl::Write(const std::string& record, Op&& op)
       batch_changes_.insert(batch_changes_.end(), changes.begin(), changes.end());
       return result;
     }
+    const bool other_self = session.self() != Self();
+    const std::uint64_t incarnation = other_self ? IncarnationNumber(*tables_) : 0;
     fault::Pass("index.commit");
     transaction->Commit();
     fault::Pass("index.committed");
-    if (session.self() != Self()) {
+    if (other_self) {
       // Before a row of the new device goes out, it must be certain that this is the one.
       if (const auto synced = keeper_->Sync(); !synced) return synced.error();
-      SetSelf(session.self(), IncarnationNumber(*tables_));
+      SetSelf(session.self(), incarnation);
     }
     Committed(session.known());
     if (session.members_changed()) LoadRemoved();

@@ -139,6 +139,10 @@ void Collection::Adopt(const Summary& raised, const Parts& raised_parts) {
 
 Collection::Verdict Collection::Judge(const Giver& giver) {
   if (WasLeftBehind()) return Verdict::kLeftBehind;
+  // It says more than it knows, as who goes on as a new device does for a while.
+  if (!Covers(giver.until, giver.horizon) || !Covers(giver.until, giver.collected)) {
+    return Verdict::kNotYet;
+  }
   Adopt(giver.horizon, giver.parts);
   Adopt(giver.collected, giver.parts);
   known_before_ = session_.known();
@@ -152,14 +156,22 @@ Collection::Verdict Collection::Judge(const Giver& giver) {
   return Verdict::kLeftBehind;
 }
 
+// The parts of which nothing was known before.
+Summary Collection::StrangeOf(const Summary& summary, const Parts& parts) const {
+  Summary strange;
+  for (const Summary& part : Split(summary, parts)) {
+    if (!KnowsAny(known_before_, part)) strange.insert(part.begin(), part.end());
+  }
+  return strange;
+}
+
 // Who was new to a part lacks what the giver let go of as the giver does.
 void Collection::Took(const Giver& giver) {
-  for (const Summary& part : Split(giver.collected, giver.parts)) {
-    if (!KnowsAny(known_before_, part))
-      tables_.PutMetaSummary("collected", Join(collected(), part));
+  if (const Summary strange = StrangeOf(giver.collected, giver.parts); !strange.empty()) {
+    tables_.PutMetaSummary("collected", Join(collected(), strange));
   }
-  for (const Summary& part : Split(giver.horizon, giver.parts)) {
-    if (!KnowsAny(known_before_, part)) JoinHorizon(part, {});
+  if (const Summary strange = StrangeOf(giver.horizon, giver.parts); !strange.empty()) {
+    JoinHorizon(strange, giver.parts);
   }
   Adopt(giver.horizon, giver.parts);
   if (!session_.heard_horizons()) return;

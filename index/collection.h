@@ -59,6 +59,7 @@ class Collection {
   bool Busy();
   bool Fits(const Summary& horizon);
   bool Strange(Ino ino, const Summary& horizon);
+  Summary StrangeOf(const Summary& summary, const Parts& parts) const;
   void JoinHorizon(const Summary& raised, const Parts& raised_parts);
   void Adopt(const Summary& raised, const Parts& raised_parts);
   void Raise(const Hosts& hosts, const Summary& known, const Summary& dead,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "index/summaries.h"
 
@@ -11,20 +12,43 @@ namespace {
 
 using Devices = std::set<DeviceId>;
 
-// Takes what shares a device with it out of `all`, and puts all of that in as one.
-void Add(std::vector<Devices>& all, Devices one) {
-  for (auto other = all.begin(); other != all.end();) {
-    const bool shared = std::any_of(other->begin(), other->end(),
-                                    [&](const DeviceId& device) { return one.contains(device); });
-    if (!shared) {
-      ++other;
-      continue;
+// Parts that are united as soon as they share a device; the smaller goes into the larger.
+class United {
+ public:
+  void Add(const Summary& part) {
+    std::size_t here = parts_.size();
+    parts_.emplace_back();
+    for (const auto& [device, n] : part) {
+      const auto [found, fresh] = where_.emplace(device, here);
+      if (fresh) {
+        parts_[here].insert(device);
+      } else if (found->second != here) {
+        here = Merge(here, found->second);
+      }
     }
-    one.merge(*other);
-    other = all.erase(other);
   }
-  all.push_back(std::move(one));
-}
+  Parts Number() {
+    std::erase_if(parts_, [](const Devices& devices) { return devices.empty(); });
+    std::sort(parts_.begin(), parts_.end());
+    Parts numbers;
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      for (const DeviceId& device : parts_[i]) numbers[device] = i + 1;
+    }
+    return numbers;
+  }
+
+ private:
+  std::size_t Merge(std::size_t one, std::size_t other) {
+    if (parts_[one].size() < parts_[other].size()) std::swap(one, other);
+    for (const DeviceId& device : parts_[other]) where_[device] = one;
+    parts_[one].merge(parts_[other]);
+    parts_[other].clear();
+    return one;
+  }
+
+  std::vector<Devices> parts_;
+  std::map<DeviceId, std::size_t> where_;
+};
 
 }  // namespace
 
@@ -40,20 +64,10 @@ std::vector<Summary> Split(const Summary& summary, const Parts& parts) {
 }
 
 Parts Unite(const Summary& a, const Parts& parts_of_a, const Summary& b, const Parts& parts_of_b) {
-  std::vector<Devices> united;
-  for (const auto& split : {Split(a, parts_of_a), Split(b, parts_of_b)}) {
-    for (const Summary& part : split) {
-      Devices devices;
-      for (const auto& [device, n] : part) devices.insert(device);
-      Add(united, std::move(devices));
-    }
-  }
-  std::sort(united.begin(), united.end());
-  Parts parts;
-  for (std::size_t i = 0; i < united.size(); ++i) {
-    for (const DeviceId& device : united[i]) parts[device] = i + 1;
-  }
-  return parts;
+  United united;
+  for (const Summary& part : Split(a, parts_of_a)) united.Add(part);
+  for (const Summary& part : Split(b, parts_of_b)) united.Add(part);
+  return united.Number();
 }
 
 bool KnowsAny(const Summary& known, const Summary& of) {

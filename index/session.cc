@@ -64,12 +64,10 @@ void Session::Disown(const DeviceId& before) {
   find << number;
   while (find.Step()) rows.emplace_back(static_cast<std::size_t>(find.Int(0)), find.Int(1));
   // What it is called only that device can say: others have said it already, and will again.
-  auto unname = tables_.db().Prepare(
-      "UPDATE device SET name = NULL, key = NULL, role = NULL, time = NULL, stamp_dev = NULL, "
-      "life = NULL, sub = NULL, dot_dev = NULL, dot_n = NULL, extra = NULL, incarnation = NULL "
-      "WHERE dev = ?");
-  unname << number;
-  unname.Run();
+  auto unsign =
+      tables_.db().Prepare("UPDATE device SET dot_dev = NULL, dot_n = NULL WHERE dev = ?");
+  unsign << number;
+  unsign.Run();
   for (const auto& [kind, key] : rows) {
     if (kind >= std::size(kGiveDot) || (kind == 1 && key == number)) continue;
     auto update = tables_.db().Prepare(kGiveDot[kind]);

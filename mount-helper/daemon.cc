@@ -60,9 +60,12 @@ class Listening {
       if (over_) return;
       ++inside_;
     }
+    const auto leave = [this](void*) {
+      const std::lock_guard lock(mutex_);
+      if (--inside_ == 0) changed_.notify_all();
+    };
+    const std::unique_ptr<void, decltype(leave)> left(this, leave);  // also if it throws
     call();
-    const std::lock_guard lock(mutex_);
-    if (--inside_ == 0) changed_.notify_all();
   }
   // No call is under way any more, and none comes.
   void End() {

@@ -5,6 +5,6 @@ ALTER TABLE device ADD COLUMN incarnation INTEGER;
 -- The parts of the horizon (index/horizon_parts.h); meta has this host's own.
 ALTER TABLE seen ADD COLUMN parts BLOB;
 
--- Rows that do not say it are no good any more: each host writes its own anew.
-UPDATE device SET name = NULL, key = NULL, role = NULL, time = NULL, stamp_dev = NULL, life = NULL,
-  sub = NULL, dot_dev = NULL, dot_n = NULL, extra = NULL WHERE role <> 2;
+-- Rows that do not say it are told to nobody any more: each host writes its own anew, which comes
+-- after these. Until then they say here what the hosts are called, and who they are.
+UPDATE device SET dot_dev = NULL, dot_n = NULL WHERE role <> 2;

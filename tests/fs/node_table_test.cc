@@ -37,20 +37,6 @@ TEST(NodeTable, ANamelessInodeIsDroppedWithItsLastReference) {
   EXPECT_FALSE(nodes.Forget(kIno, 1)->nameless);
 }
 
-TEST(NodeTable, OnlyTheFirstOpenIsTheFirst) {
-  NodeTable nodes;
-  EXPECT_FALSE(nodes.NoteOpened(kIno)) << "the kernel does not know it";
-  nodes.Reference(kIno);
-  EXPECT_TRUE(nodes.NoteOpened(kIno));
-  EXPECT_FALSE(nodes.NoteOpened(kIno));
-  nodes.Reference(kIno);
-  EXPECT_FALSE(nodes.Forget(kIno, 1));
-  EXPECT_FALSE(nodes.NoteOpened(kIno)) << "the kernel knows it still, and may have pages";
-  ASSERT_TRUE(nodes.Forget(kIno, 1));
-  nodes.Reference(kIno);
-  EXPECT_TRUE(nodes.NoteOpened(kIno)) << "it had forgotten it";
-}
-
 TEST(NodeTable, ANewVersionUnderReadersGetsANodeOfItsOwn) {
   NodeTable nodes;
   EXPECT_FALSE(nodes.Supersede(kIno)) << "the kernel does not have it: nothing to set apart";

@@ -207,6 +207,28 @@ TEST_F(OpeningTest, ADatabaseThatLostItsTablesIsDamage) {
   EXPECT_EQ(make_error_code(Error::kCorrupt), OpenError(a_.Options()));
 }
 
+TEST_F(OpeningTest, AnIndexFromBeforeDevicesSaidWhoseTheyAreKnowsItsHosts) {
+  Host b('B', &wall_);
+  a_.Create("/f", "1");
+  b.Create("/g", "2");
+  Exchange({&a_, &b});
+  const auto before = a_->Devices().value();
+  ASSERT_EQ(2u, before.size());
+  a_.Close();
+  Sql("ALTER TABLE device DROP COLUMN incarnation; ALTER TABLE seen DROP COLUMN parts; "
+      "PRAGMA user_version = 3");
+  a_.Reopen();
+  const auto after = a_->Devices().value();
+  ASSERT_EQ(2u, after.size());
+  for (std::size_t i = 0; i < after.size(); ++i) {
+    EXPECT_EQ(before[i].name, after[i].name);
+    EXPECT_EQ(before[i].node_key, after[i].node_key);
+  }
+  b.Create("/h", "3");
+  const auto shown = Exchange({&a_, &b});
+  EXPECT_EQ("3", shown.at("/h"));
+}
+
 TEST_F(OpeningTest, WhatAnotherProgramHasOpenIsBusy) {
   a_.Create("/file", "bytes");
   a_.Close();
