@@ -24,8 +24,8 @@ class SpareFiles {
   // Nobody takes one any more; they are gone afterwards.
   void Stop();
 
-  // An empty file of mode 0600 that nobody has open, under a name that means nothing after a crash.
-  // Its times are earlier ones.
+  // An empty file of mode 0600 that no application has open or mapped, under a name that means
+  // nothing after a crash. Its times are earlier ones.
   std::optional<std::filesystem::path> Take();
 
   // The file `working`, which nobody needs under this name any more, becomes a spare one, or goes.

@@ -79,6 +79,7 @@ MissingTotal MissingIn(Database& database, DeviceTable& devices) {
   auto missing = database.Prepare(
       "SELECT count(*), coalesce(sum(size), 0) FROM object WHERE needed = 1 AND present = 0");
   missing.Step();
+  // `missing` is still being read: both answers are of one state of the database.
   const MissingTotal written = WrittenOver(database, devices);
   return {missing.Unsigned(0) - written.objects, missing.Unsigned(1) - written.bytes};
 }
@@ -142,24 +143,22 @@ Result<std::vector<std::string>> Catalogue::Conflicts(std::size_t limit) {
 
 Result<std::vector<DeviceInfo>> Catalogue::Devices() {
   const DeviceId self = impl_->Self();
-  return impl_->Read(
-      [&](Reader& reader) -> Result<std::vector<DeviceInfo>> {
-        auto find = reader.db().Prepare(
-            "SELECT id, name, known, key FROM device WHERE known > 0 ORDER BY dev");
-        std::vector<DeviceInfo> devices;
-        while (find.Step()) {
-          DeviceInfo info;
-          info.id = find.Fixed<DeviceId>(0);
-          info.name = find.String(1);
-          info.known = find.Unsigned(2);
-          info.self = info.id == self;
-          if (!find.IsNull(3)) info.node_key = find.Fixed<NodeKey>(3);
-          info.removed = impl_->IsRemoved(info.node_key);
-          devices.push_back(std::move(info));
-        }
-        return devices;
-      },
-      Impl::Length::kLong);
+  return impl_->ReadLong([&](Reader& reader) -> Result<std::vector<DeviceInfo>> {
+    auto find =
+        reader.db().Prepare("SELECT id, name, known, key FROM device WHERE known > 0 ORDER BY dev");
+    std::vector<DeviceInfo> devices;
+    while (find.Step()) {
+      DeviceInfo info;
+      info.id = find.Fixed<DeviceId>(0);
+      info.name = find.String(1);
+      info.known = find.Unsigned(2);
+      info.self = info.id == self;
+      if (!find.IsNull(3)) info.node_key = find.Fixed<NodeKey>(3);
+      info.removed = impl_->IsRemoved(info.node_key);
+      devices.push_back(std::move(info));
+    }
+    return devices;
+  });
 }
 
 Result<void> Catalogue::RemoveMember(const DeviceId& device) {
@@ -193,22 +192,20 @@ Result<bool> Catalogue::WasRemoved(Ino ino) {
 }
 
 Result<void> Catalogue::CheckIntegrity() {
-  return impl_->Read(
-      [&](Reader& reader) -> Result<void> {
-        auto check = reader.db().Prepare("PRAGMA integrity_check(1)");
-        if (!check.Step() || check.Bytes(0) != "ok") {
-          spdlog::error("index: SQLite says: {}", check.String(0));
-          return Error::kCorrupt;
-        }
-        for (const auto& invariant : kInvariants) {
-          auto broken = reader.db().Prepare(invariant.sql);
-          if (!broken.Step()) continue;
-          spdlog::error("index: {}", invariant.says);
-          return Error::kCorrupt;
-        }
-        return Ok();
-      },
-      Impl::Length::kLong);
+  return impl_->ReadLong([&](Reader& reader) -> Result<void> {
+    auto check = reader.db().Prepare("PRAGMA integrity_check(1)");
+    if (!check.Step() || check.Bytes(0) != "ok") {
+      spdlog::error("index: SQLite says: {}", check.String(0));
+      return Error::kCorrupt;
+    }
+    for (const auto& invariant : kInvariants) {
+      auto broken = reader.db().Prepare(invariant.sql);
+      if (!broken.Step()) continue;
+      spdlog::error("index: {}", invariant.says);
+      return Error::kCorrupt;
+    }
+    return Ok();
+  });
 }
 
 }  // namespace btfc::index

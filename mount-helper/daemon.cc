@@ -10,9 +10,7 @@
 
 #include <array>
 #include <cerrno>
-#include <condition_variable>
 #include <cstring>
-#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
@@ -29,6 +27,7 @@
 #include "mount-helper/control.h"
 #include "mount-helper/hints.h"
 #include "mount-helper/import_job.h"
+#include "mount-helper/listening.h"
 #include "mount-helper/mounts.h"
 #include "mount-helper/rebuild.h"
 #include "mount-helper/requests.h"
@@ -48,38 +47,6 @@ std::string HostName() {
   if (gethostname(name.data(), name.size() - 1) != 0) return "host";
   return name.data();
 }
-
-// The catalogue tells of changes on threads of its own, too, which end with it: after all that they
-// are told to. Any thread.
-class Listening {
- public:
-  template <class Call>
-  void Pass(const Call& call) {
-    {
-      const std::lock_guard lock(mutex_);
-      if (over_) return;
-      ++inside_;
-    }
-    const auto leave = [this](void*) {
-      const std::lock_guard lock(mutex_);
-      if (--inside_ == 0) changed_.notify_all();
-    };
-    const std::unique_ptr<void, decltype(leave)> left(this, leave);  // also if it throws
-    call();
-  }
-  // No call is under way any more, and none comes.
-  void End() {
-    std::unique_lock lock(mutex_);
-    over_ = true;
-    changed_.wait(lock, [this] { return inside_ == 0; });
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool over_ = false;
-  unsigned inside_ = 0;
-};
 
 // One life of a mount. Members are in the order in which they are made; what uses another is
 // below it.

@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "index/derived_ids.h"
 #include "raw_peer.h"
 #include "test_host.h"
 #include "torrent/codec.h"
@@ -103,14 +102,8 @@ TEST_F(FloodTest, WhoAsksAndReadsNothingIsEnded) {
   ASSERT_TRUE(silent.Connect(host.ip(), PortOf(host)));
   ASSERT_TRUE(silent.Handshake(cluster_, node));
   ASSERT_TRUE(silent.Greet(cluster_));
-  wire::Hello hello;
-  hello.set_version(kProtocolVersion);
-  hello.set_device(ToBytes(index::DeviceIdOf(node.node_key, 0)));
-  hello.set_node_key(node.node_key.data(), node.node_key.size());
-  hello.set_host("silent");
-  hello.set_port(1);
   ASSERT_TRUE(silent.Send(Extended(0, "d1:md4:btfci1eee")));
-  ASSERT_TRUE(silent.Send(Message(Kind::kHello, hello)));
+  ASSERT_TRUE(silent.Send(Message(Kind::kHello, HelloOf(node, "silent"))));
   ASSERT_TRUE(host.WaitForPeers(1));
   wire::Want want;
   for (int i = 0; i < kContentsMax; ++i) {

@@ -9,6 +9,7 @@
 #include <array>
 #include <utility>
 
+#include "index/derived_ids.h"
 #include "torrent/content_info.h"
 
 namespace btfc::torrent {
@@ -112,6 +113,16 @@ bool RawPeer::Closed() {
     if (n > 0) continue;
     return n == 0 || errno == ECONNRESET;
   }
+}
+
+wire::Hello HelloOf(const NodeIdentity& node, const std::string& host) {
+  wire::Hello hello;
+  hello.set_version(kProtocolVersion);
+  hello.set_device(ToBytes(index::DeviceIdOf(node.node_key, 0)));
+  hello.set_node_key(node.node_key.data(), node.node_key.size());
+  hello.set_host(host);
+  hello.set_port(1);
+  return hello;
 }
 
 }  // namespace btfc::torrent

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "torrent/certificates.h"
+#include "torrent/codec.h"
 #include "torrent/identity.h"
 
 namespace btfc::torrent {
@@ -43,5 +44,8 @@ class RawPeer {
   ContextPtr context_;
   StreamPtr stream_;
 };
+
+// What a member says first, as the first device of its key.
+wire::Hello HelloOf(const NodeIdentity& node, const std::string& host);
 
 }  // namespace btfc::torrent

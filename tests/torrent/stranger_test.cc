@@ -11,6 +11,7 @@
 #include <string>
 
 #include "index/derived_ids.h"
+#include "raw_peer.h"
 #include "test_host.h"
 #include "torrent/content_info.h"
 #include "torrent/loop.h"
@@ -68,15 +69,7 @@ class RudeMember final : public LinkListener {
     changed_.wait_for(lock, std::chrono::seconds(60), [this] { return link_ != nullptr; });
     return link_;
   }
-  wire::Hello Hello() const {
-    wire::Hello hello;
-    hello.set_version(kProtocolVersion);
-    hello.set_device(ToBytes(index::DeviceIdOf(node_.node_key, 0)));
-    hello.set_node_key(node_.node_key.data(), node_.node_key.size());
-    hello.set_host("rude\n\x1b[31m");
-    hello.set_port(1);
-    return hello;
-  }
+  wire::Hello Hello() const { return HelloOf(node_, "rude\n\x1b[31m"); }
 
   void OnLinkUp(const LinkPtr& link) override {
     const std::lock_guard lock(mutex_);
