@@ -34,11 +34,13 @@ class MountAbsent : public testing::Test {
     ASSERT_TRUE(peer.catalogue().Commit(made.value().ino, version, false));
     peer.Send(mounted_->catalogue());
   }
+  // `prepare`: system calls only, as everything in the child of a process with threads.
   pid_t StartReader(const std::function<void()>& prepare) {
+    const auto big = *mounted_ / "big";
     const pid_t child = ::fork();
     if (child != 0) return child;
     prepare();
-    const int fd = ::open((*mounted_ / "big").c_str(), O_RDONLY);
+    const int fd = ::open(big.c_str(), O_RDONLY);
     char byte = 0;
     if (fd < 0) ::_exit(90);
     const ssize_t got = ::read(fd, &byte, 1);
@@ -83,12 +85,13 @@ TEST_F(MountAbsent, ASignalHandlerInterruptsTheRead) {
 }
 
 TEST_F(MountAbsent, AnOpenForWritingWaitsForTheBytesAndCanBeInterrupted) {
+  const auto big = *mounted_ / "big";
   const pid_t child = ::fork();
   if (child == 0) {
     struct sigaction action {};
     action.sa_handler = [](int) {};
     ::sigaction(SIGINT, &action, nullptr);  // no SA_RESTART
-    ::_exit(::open((*mounted_ / "big").c_str(), O_WRONLY) < 0 ? errno : 91);
+    ::_exit(::open(big.c_str(), O_WRONLY) < 0 ? errno : 91);
   }
   ASSERT_TRUE(Eventually([&] { return mounted_->files().GetStatus().waiting > 0; }));
   ASSERT_EQ(::kill(child, SIGINT), 0);
@@ -96,8 +99,8 @@ TEST_F(MountAbsent, AnOpenForWritingWaitsForTheBytesAndCanBeInterrupted) {
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), EINTR);
   // Whoever wants none of the old bytes need not wait for them.
-  WriteWhole(*mounted_ / "big", "new");
-  EXPECT_EQ(ReadWhole(*mounted_ / "big"), "new");
+  WriteWhole(big, "new");
+  EXPECT_EQ(ReadWhole(big), "new");
 }
 
 TEST_F(MountAbsent, WaitingReadersTakeNoWorkerAway) {

@@ -32,17 +32,18 @@ TEST_P(MountFiles, AppendsOfTwoProcessesDoNotOverwriteEachOther) {
   Mounted mounted("append", Options());
   const std::string path = mounted / "log";
   constexpr int kLines = 500;
-  const auto append = [&](char letter) {
+  const auto append = [&](const std::string& line) {  // system calls only
     const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
-    const std::string line = std::string(30, letter) + "\n";
     for (int i = 0; i < kLines; ++i) {
       if (::write(fd, line.data(), line.size()) != static_cast<ssize_t>(line.size())) return 1;
     }
     return ::close(fd) == 0 ? 0 : 1;
   };
+  const std::string a = std::string(30, 'a') + "\n";
+  const std::string b = std::string(30, 'b') + "\n";
   const pid_t other = ::fork();
-  if (other == 0) ::_exit(append('b'));
-  EXPECT_EQ(append('a'), 0);
+  if (other == 0) ::_exit(append(b));
+  EXPECT_EQ(append(a), 0);
   int status = 0;
   ASSERT_EQ(::waitpid(other, &status, 0), other);
   EXPECT_EQ(status, 0);

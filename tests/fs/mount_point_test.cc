@@ -16,6 +16,7 @@
 #include <sstream>
 #include <string>
 
+#include "later_process.h"
 #include "mounted.h"
 
 namespace btfc::fs::test {
@@ -164,8 +165,9 @@ TEST(MountPoint, OthersComeInOnlyIfAllowed) {
     options.allow_other = allowed;
     Mounted mounted("others", options);
     WriteWhole(mounted / "f", "x");
+    const auto file = mounted / "f";
     const int problem =
-        InProcess([&] { return ::access((mounted / "f").c_str(), R_OK) == 0 ? 0 : errno; }, kUser);
+        InProcess([&] { return ::access(file.c_str(), R_OK) == 0 ? 0 : errno; }, kUser);
     EXPECT_EQ(problem, allowed ? 0 : EACCES);
   }
 }

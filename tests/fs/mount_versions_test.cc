@@ -14,6 +14,7 @@
 #include <fstream>
 #include <memory>
 
+#include "later_process.h"
 #include "mounted.h"
 #include "shared_mapping.h"
 

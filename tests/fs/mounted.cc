@@ -1,12 +1,10 @@
 #include "mounted.h"
 
 #include <fcntl.h>
-#include <grp.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,7 +12,6 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <fstream>
-#include <iostream>
 #include <iterator>
 #include <utility>
 
@@ -72,7 +69,7 @@ Mounted::Mounted(const std::string& name, const MountedOptions& options,
                  const std::filesystem::path& where) {
   if (where.empty()) folder_ = std::make_unique<TempFolder>("mounted");
   cache_ = (folder_ ? folder_->path() : where) / "cache";
-  root_ = (folder_ ? folder_->path() : where) / "mnt";
+  root_ = RootBelow(folder_ ? folder_->path() : where);
   std::filesystem::create_directory(cache_);
   std::filesystem::create_directory(root_);
   auto catalogue = index::Catalogue::Open(CatalogueAt(cache_ / "index.db", name));
@@ -161,27 +158,6 @@ void Peer::Write(index::Ino file, const std::string& bytes) {
   version.mtime_ns = std::chrono::system_clock::now().time_since_epoch().count();
   const auto committed = catalogue_->Commit(file, version, false);
   ASSERT_TRUE(committed) << committed.error().message();
-}
-
-int InProcess(const std::function<int()>& child, unsigned uid,
-              const std::function<void()>& prepare) {
-  const pid_t pid = ::fork();
-  if (pid == 0) {
-    try {
-      if (prepare) prepare();
-      if (uid != 0 && (::setgroups(0, nullptr) != 0 || ::setgid(uid) != 0 || ::setuid(uid) != 0)) {
-        ::_exit(99);
-      }
-      ::_exit(child());
-    } catch (const std::exception& problem) {
-      std::cerr << problem.what() << std::endl;
-      ::_exit(98);
-    }
-  }
-  int status = 0;
-  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 void OpenFuseToAll(const std::filesystem::path& scratch) {

@@ -69,6 +69,9 @@ class Mounted {
   // Below `where` if given, which stays.
   explicit Mounted(const std::string& name, const MountedOptions& options = {},
                    const std::filesystem::path& where = {});
+  static std::filesystem::path RootBelow(const std::filesystem::path& where) {
+    return where / "mnt";
+  }
   // Unmounts, lazily if a failed test left something open.
   ~Mounted();
 
@@ -116,13 +119,8 @@ class Peer {
   std::unique_ptr<index::Catalogue> catalogue_;
 };
 
-// Runs `child` in a process of its own, as this user if not 0, and answers its exit status; -1 if
-// it was killed, 98 if it threw. `prepare` runs before, still as root. Neither may use GoogleTest.
-int InProcess(const std::function<int()>& child, unsigned uid = 0,
-              const std::function<void()>& prepare = {});
-
-// For InProcess: a mount namespace of its own in which everybody may open /dev/fuse, as is usual
-// but not so in every container.
+// For a process of its own: a mount namespace of its own in which everybody may open /dev/fuse, as
+// is usual but not so in every container.
 void OpenFuseToAll(const std::filesystem::path& scratch);
 
 std::string ReadWhole(const std::filesystem::path& path);

@@ -3,11 +3,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <memory>
+#include <system_error>
+#include <vector>
 
 #include "user_mount.h"
 
 namespace btfc::fs::test {
+namespace {
+
+void Must(int result, const std::filesystem::path& path) {
+  if (result != 0) throw std::system_error(errno, std::generic_category(), path);
+}
+
+}  // namespace
 
 std::string WayName(const testing::TestParamInfo<Way>& way) {
   switch (way.param) {
@@ -27,41 +37,41 @@ void NativeTwin::Compare(std::span<const Case> cases, unsigned uid,
                          const std::function<void(const std::filesystem::path&)>& prepare) {
   BTFC_NEED_MOUNT();
   const Way way = GetParam();
-  std::unique_ptr<Mounted> mounted;
+  const TempFolder below("twin");
+  const TempFolder native("native");
   std::unique_ptr<UserMount> of_user;
-  Side mount;
   if (way == Way::kOrdinary || way == Way::kShared) {
     BTFC_NEEDS(::access("/usr/bin/fusermount3", X_OK) == 0, "there is no fusermount3");
     of_user = std::make_unique<UserMount>(way == Way::kOrdinary ? kUser : kMounter);
     ASSERT_TRUE(of_user->ok());
-    mount = {of_user->root(), of_user->Enter()};
-  } else {
+  }
+  const auto later = [&](const std::filesystem::path& folder, const Case& one,
+                         const std::function<void()>& enter) {
+    return std::make_unique<LaterScript>(folder, one.steps, uid, [&, folder, enter] {
+      if (enter) enter();
+      ::umask(022);
+      Must(::mkdir(folder.c_str(), 0755), folder);
+      if (prepare) return prepare(folder);
+      Must(::chown(folder.c_str(), uid, uid), folder);
+    });
+  };
+  std::vector<std::unique_ptr<LaterScript>> here, there;
+  for (const Case& one : cases) {
+    here.push_back(of_user ? later(of_user->root() / one.name, one, of_user->Enter())
+                           : later(Mounted::RootBelow(below.path()) / one.name, one, {}));
+    there.push_back(later(native / one.name, one, {}));
+  }
+  std::unique_ptr<Mounted> mounted;  // has threads
+  if (!of_user) {
     MountedOptions options;
     options.passthrough = way == Way::kPassthrough;
-    mounted = std::make_unique<Mounted>("twin", options);
+    mounted = std::make_unique<Mounted>("twin", options, below.path());
     ASSERT_EQ(mounted->mount().passthrough(), options.passthrough);
-    mount = {mounted->root(), {}};
   }
-  TempFolder native("native");
-  for (const Case& one : cases) {
-    SCOPED_TRACE(one.name);
-    std::vector<std::string> lines[2];
-    std::size_t i = 0;
-    for (const Side& side : {mount, Side{native.path(), {}}}) {
-      const auto folder = side.root / one.name;
-      const auto make = [&] {
-        ::umask(022);
-        if (::mkdir(folder.c_str(), 0755) != 0) return 1;
-        if (prepare) {
-          prepare(folder);
-          return 0;
-        }
-        return ::chown(folder.c_str(), uid, uid) == 0 ? 0 : 2;
-      };
-      ASSERT_EQ(InProcess(make, 0, side.enter), 0);
-      lines[i++] = RunScript(folder, one.steps, uid, side.enter);
-    }
-    EXPECT_EQ(lines[0], lines[1]);
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    SCOPED_TRACE(cases[i].name);
+    const auto lines = here[i]->Run();
+    EXPECT_EQ(lines, there[i]->Run());
   }
 }
 

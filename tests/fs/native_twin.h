@@ -40,12 +40,6 @@ class NativeTwin : public testing::TestWithParam<Way> {
   // unless `prepare` fills it as root before (in a process of its own).
   static void Compare(std::span<const Case> cases, unsigned uid,
                       const std::function<void(const std::filesystem::path&)>& prepare = {});
-
- private:
-  struct Side {
-    std::filesystem::path root;
-    std::function<void()> enter;  // for InProcess
-  };
 };
 
 }  // namespace btfc::fs::test

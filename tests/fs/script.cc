@@ -11,8 +11,6 @@
 #include <cstring>
 #include <sstream>
 
-#include "mounted.h"
-
 namespace btfc::fs::test {
 namespace {
 
@@ -127,39 +125,44 @@ void Script::Tree(const std::string& path) {
   }
 }
 
-std::vector<std::string> RunScript(const std::filesystem::path& folder, const Steps& steps,
-                                   unsigned uid, const std::function<void()>& prepare) {
+LaterScript::LaterScript(const std::filesystem::path& folder, const Steps& steps, unsigned uid,
+                         const std::function<void()>& prepare) {
   int ends[2];
-  if (::pipe(ends) != 0) return {"no pipe"};
-  std::thread reader;
-  std::string text;
-  reader = std::thread([&] {
-    std::string part(65536, '\0');
-    ssize_t got = 0;
-    while ((got = ::read(ends[0], part.data(), part.size())) > 0) {
-      text.append(part.data(), static_cast<std::size_t>(got));
+  if (::pipe2(ends, O_CLOEXEC) != 0) return;
+  output_ = ends[0];
+  const auto work = [&folder, &steps, output = ends[1]] {
+    Script script;
+    ::umask(022);
+    if (::chdir(folder.c_str()) != 0) script.Note("chdir", -1);
+    steps(script);
+    std::string out;
+    for (const std::string& line : script.lines()) out += line + "\n";
+    std::size_t at = 0;
+    while (at < out.size()) {
+      const ssize_t put = ::write(output, out.data() + at, out.size() - at);
+      if (put <= 0) return 1;
+      at += static_cast<std::size_t>(put);
     }
-  });
-  const int status = InProcess(
-      [&] {
-        Script script;
-        ::umask(022);
-        if (::chdir(folder.c_str()) != 0) script.Note("chdir", -1);
-        steps(script);
-        std::string out;
-        for (const std::string& line : script.lines()) out += line + "\n";
-        std::size_t at = 0;
-        while (at < out.size()) {
-          const ssize_t put = ::write(ends[1], out.data() + at, out.size() - at);
-          if (put <= 0) return 1;
-          at += static_cast<std::size_t>(put);
-        }
-        return 0;
-      },
-      uid, prepare);
+    return 0;
+  };
+  process_.emplace(work, uid, prepare);
   ::close(ends[1]);
-  reader.join();
-  ::close(ends[0]);
+}
+
+LaterScript::~LaterScript() {
+  if (output_ >= 0) ::close(output_);
+}
+
+std::vector<std::string> LaterScript::Run() {
+  if (!process_) return {"no pipe"};
+  process_->Tell();
+  std::string text;
+  std::string part(65536, '\0');
+  ssize_t got = 0;
+  while ((got = ::read(output_, part.data(), part.size())) > 0) {
+    text.append(part.data(), static_cast<std::size_t>(got));
+  }
+  const int status = process_->Wait();
   std::vector<std::string> lines;
   std::istringstream stream(text);
   for (std::string line; std::getline(stream, line);) lines.push_back(line);

@@ -5,8 +5,11 @@
 
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "later_process.h"
 
 namespace btfc::fs::test {
 
@@ -36,9 +39,22 @@ class Script {
 
 using Steps = std::function<void(Script&)>;
 
-// Runs the steps in a child process inside `folder` as this user (0: stay root), and answers what
-// it wrote down. `prepare` as for InProcess.
-std::vector<std::string> RunScript(const std::filesystem::path& folder, const Steps& steps,
-                                   unsigned uid = 0, const std::function<void()>& prepare = {});
+// Steps that a process of their own will do inside `folder`, as this user (0: root). As for
+// LaterProcess: to be made before this one has threads; `prepare` runs before, as root.
+class LaterScript {
+ public:
+  LaterScript(const std::filesystem::path& folder, const Steps& steps, unsigned uid = 0,
+              const std::function<void()>& prepare = {});
+  ~LaterScript();
+  LaterScript(const LaterScript&) = delete;
+  LaterScript& operator=(const LaterScript&) = delete;
+
+  // Once: what they wrote down.
+  std::vector<std::string> Run();
+
+ private:
+  int output_ = -1;
+  std::optional<LaterProcess> process_;
+};
 
 }  // namespace btfc::fs::test

@@ -23,7 +23,7 @@ class UserMount {
 
   bool ok() const { return ok_; }
   std::filesystem::path root() const { return folder_ / "mnt"; }
-  // For InProcess: as root, into the namespace where the mount is.
+  // In a process of its own: as root, into the namespace where the mount is.
   std::function<void()> Enter() const;
 
  private:
