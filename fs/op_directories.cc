@@ -1,6 +1,8 @@
 // Listing folders.
 #include <cerrno>
+#include <memory>
 #include <string>
+#include <string_view>
 
 #include "fs/attributes.h"
 #include "fs/filesystem.h"
@@ -15,8 +17,8 @@ constexpr std::uint64_t kAfterDotDot = 2;
 std::uint64_t OffsetAfter(std::uint64_t cookie) { return cookie + kAfterDotDot; }
 std::uint64_t CookieAt(std::uint64_t offset) { return offset - kAfterDotDot; }
 
-// Entries that a buffer may hold, if names are of ordinary length. Asking for more only costs.
-constexpr std::size_t kEntrySize = 48;       // bytes
+// An entry with attributes, if its name is of ordinary length: asking for more than a buffer holds
+// only costs.
 constexpr std::size_t kEntryPlusSize = 176;  // bytes
 
 // "." or "..": the kernel knows the folder, so it gets no reference.
@@ -33,38 +35,31 @@ fuse_entry_param DotEntry(NodeId node) {
 class Filesystem::Listing {
  public:
   Listing(fuse_req_t request, std::size_t size, bool plus)
-      : request_(request), size_(size), plus_(plus) {
-    bytes_.reserve(size);
-  }
+      : request_(request), plus_(plus), room_(size), bytes_(new char[size]) {}
 
   // False if it did not fit.
   bool Add(const std::string& name, const fuse_entry_param& entry, std::uint64_t next) {
     const auto offset = static_cast<off_t>(next);
-    const std::size_t used = bytes_.size();
+    char* at = bytes_.get() + used_;
     const std::size_t needed =
-        plus_ ? fuse_add_direntry_plus(request_, nullptr, 0, name.c_str(), &entry, offset)
-              : fuse_add_direntry(request_, nullptr, 0, name.c_str(), &entry.attr, offset);
-    if (used + needed > size_) return false;
-    bytes_.resize(used + needed);
-    char* at = bytes_.data() + used;
-    if (plus_) {
-      fuse_add_direntry_plus(request_, at, needed, name.c_str(), &entry, offset);
-    } else {
-      fuse_add_direntry(request_, at, needed, name.c_str(), &entry.attr, offset);
-    }
+        plus_ ? fuse_add_direntry_plus(request_, at, room_, name.c_str(), &entry, offset)
+              : fuse_add_direntry(request_, at, room_, name.c_str(), &entry.attr, offset);
+    if (needed > room_) return false;
+    used_ += needed;
+    room_ -= needed;
     return true;
   }
 
-  const std::string& bytes() const { return bytes_; }
-  std::size_t Room() const {
-    return (size_ - bytes_.size()) / (plus_ ? kEntryPlusSize : kEntrySize);
-  }
+  std::string_view bytes() const { return {bytes_.get(), used_}; }
+  // With attributes: how many more, about.
+  std::size_t EntriesPlus() const { return room_ / kEntryPlusSize; }
 
  private:
   const fuse_req_t request_;
-  const std::size_t size_;
   const bool plus_;
-  std::string bytes_;
+  std::size_t used_ = 0;
+  std::size_t room_;
+  const std::unique_ptr<char[]> bytes_;  // NOLINT(*-avoid-c-arrays)
 };
 
 // The kernel then lists folders without opening them here, and keeps the listing until the folder
@@ -112,25 +107,20 @@ void Filesystem::ListInto(Request request, NodeId node, std::size_t size, off_t 
 }
 
 Result<void> Filesystem::AddNames(Listing& listing, index::Ino folder, std::uint64_t cookie) {
-  for (;;) {
-    BTFC_TRY(names, catalogue_.ListNames(folder, cookie, listing.Room() + 1));
-    if (names.empty()) return Ok();
-    for (const index::EntryName& entry : names) {
-      cookie = entry.cookie;
-      if (folder == index::kRootIno && entry.name == VersionTree::kTopName) continue;
-      fuse_entry_param param{};
-      param.attr.st_ino = nodes_.Current(entry.ino);
-      param.attr.st_mode = TypeBits(entry.kind);
-      if (!listing.Add(entry.name, param, OffsetAfter(entry.cookie))) return Ok();
-    }
-  }
+  fuse_entry_param param{};
+  return catalogue_.ListNames(folder, cookie, [&](const index::EntryName& entry) {
+    if (folder == index::kRootIno && entry.name == VersionTree::kTopName) return true;
+    param.attr.st_ino = nodes_.Current(entry.ino);
+    param.attr.st_mode = TypeBits(entry.kind);
+    return listing.Add(entry.name, param, OffsetAfter(entry.cookie));
+  });
 }
 
 Result<void> Filesystem::AddEntries(Listing& listing, index::Ino folder, std::uint64_t cookie,
                                     std::vector<NodeId>* referenced) {
   for (;;) {
     const std::uint64_t commits = files_.Commits();
-    BTFC_TRY(entries, catalogue_.List(folder, cookie, listing.Room() + 1));
+    BTFC_TRY(entries, catalogue_.List(folder, cookie, listing.EntriesPlus() + 1));
     if (entries.empty()) return Ok();
     for (index::Entry& entry : entries) {
       cookie = entry.cookie;

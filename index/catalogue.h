@@ -249,8 +249,10 @@ class Catalogue : public Replica {
   Result<Node> Get(Ino ino);
   // At most `limit` entries after `cookie` (0: from the start), without "." and "..".
   Result<std::vector<Entry>> List(Ino folder, std::uint64_t cookie, std::size_t limit);
-  // The same without what is costly to ask for.
-  Result<std::vector<EntryName>> ListNames(Ino folder, std::uint64_t cookie, std::size_t limit);
+  // The same without what is costly to ask for; `take` answers whether there is room for more. It
+  // is called while others wait: it must be quick, and ask nothing of the catalogue.
+  Result<void> ListNames(Ino folder, std::uint64_t cookie,
+                         const std::function<bool(const EntryName&)>& take);
   Result<Ino> Parent(Ino folder);
   // All names that lead to this inode now.
   Result<std::vector<NameAt>> LinksOf(Ino ino);

@@ -57,15 +57,12 @@ class Catalogue::Impl {
   template <class Op>
   auto WriteToFree(const std::string& record, const Op& op)
       -> decltype(op(std::declval<Session&>()));
-  // Runs op(Reader&), which answers a Result. What goes through much of the database is kLong:
-  // nobody waits for it.
-  enum class Length { kShort, kMedium, kLong };
+  // Runs op(Reader&), which answers a Result.
   template <class Op>
-  auto Read(Op&& op, Length length = Length::kShort) -> decltype(op(std::declval<Reader&>()));
+  auto Read(Op&& op) -> decltype(op(std::declval<Reader&>()));
+  // The same for what goes through much of the database: nobody waits for it.
   template <class Op>
-  auto ReadLong(Op&& op) -> decltype(op(std::declval<Reader&>())) {
-    return Read(op, Length::kLong);
-  }
+  auto ReadLong(Op&& op) -> decltype(op(std::declval<Reader&>()));
 
   void BeginBatch();
   Result<void> EndBatch(bool commit);
@@ -117,6 +114,9 @@ class Catalogue::Impl {
   Result<void> Start();
   void StartRows();
   void WriteDeviceRow(Session& session);
+  // By a connection of its own.
+  template <class Op>
+  auto ReadApart(Op&& op) -> decltype(op(std::declval<Reader&>()));
   bool InBatch() const { return batch_owner_.load() == std::this_thread::get_id(); }
 
   // --- groups; with the write gate
@@ -325,29 +325,41 @@ auto Catalogue::Impl::WriteToFree(const std::string& record, const Op& op)
 }
 
 template <class Op>
-auto Catalogue::Impl::Read(Op&& op, Length length) -> decltype(op(std::declval<Reader&>())) {
+auto Catalogue::Impl::Read(Op&& op) -> decltype(op(std::declval<Reader&>())) {
   try {
-    if (InBatch() || InRepeat()) {
-      Reader reader(*writer_);
-      return op(reader);
-    }
+    const bool writes = InBatch() || InRepeat();
     // The writer's connection keeps its pages: others read them anew after each commit of its.
-    if (length == Length::kLong) (void)Settle();  // what cannot be committed, it does not see
-    const bool joins = length != Length::kLong && write_gate_.LockIfOpen();
-    if (joins || (length == Length::kShort && write_gate_.try_lock())) {
-      const std::lock_guard gate(write_gate_, std::adopt_lock);
-      Reader reader(*writer_);
-      return op(reader);
-    }
-    BOOST_OUTCOME_TRYA(connection, TakeReader());
-    Reader reader(*connection);
-    auto result = op(reader);
-    GiveReader(std::move(connection));
-    return result;
+    const bool joins = !writes && (write_gate_.LockIfOpen() || write_gate_.try_lock());
+    if (!writes && !joins) return ReadApart(op);
+    std::unique_lock<WriteGate> gate;
+    if (joins) gate = std::unique_lock(write_gate_, std::adopt_lock);
+    Reader reader(*writer_);
+    return op(reader);
   } catch (const StorageFailure& failure) {
     NoteIfDamage(failure);
     return failure.code();
   }
+}
+
+template <class Op>
+auto Catalogue::Impl::ReadLong(Op&& op) -> decltype(op(std::declval<Reader&>())) {
+  if (InBatch() || InRepeat()) return Read(op);
+  try {
+    (void)Settle();  // what cannot be committed, it does not see
+    return ReadApart(op);
+  } catch (const StorageFailure& failure) {
+    NoteIfDamage(failure);
+    return failure.code();
+  }
+}
+
+template <class Op>
+auto Catalogue::Impl::ReadApart(Op&& op) -> decltype(op(std::declval<Reader&>())) {
+  BOOST_OUTCOME_TRYA(connection, TakeReader());
+  Reader reader(*connection);
+  auto result = op(reader);
+  GiveReader(std::move(connection));
+  return result;
 }
 
 }  // namespace btfc::index

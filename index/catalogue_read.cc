@@ -9,7 +9,6 @@ namespace {
 
 constexpr std::uint32_t kDefaultFolderMode = 0755;
 constexpr std::uint32_t kDefaultFileMode = 0644;
-constexpr std::size_t kListReserve = 1024;
 
 }  // namespace
 
@@ -109,23 +108,23 @@ Result<std::vector<Entry>> Reader::List(Ino folder, std::uint64_t cookie, std::s
   return entries;
 }
 
-Result<std::vector<EntryName>> Reader::ListNames(Ino folder, std::uint64_t cookie,
-                                                 std::size_t limit) {
+Result<void> Reader::ListNames(Ino folder, std::uint64_t cookie,
+                               const std::function<bool(const EntryName&)>& take) {
   BOOST_OUTCOME_TRYA(up, Folder(folder));
   auto find = db_.Prepare(
       "SELECT p.link, p.name, p.ino, i.kind FROM place p INDEXED BY place_list "
       "JOIN inode i ON i.ino = p.ino "
-      "WHERE p.up = ? AND p.link > ? AND p.state & 8 ORDER BY p.link LIMIT ?");
-  find << up << cookie << static_cast<std::uint64_t>(limit);
-  std::vector<EntryName> names;
-  names.reserve(std::min(limit, kListReserve));
+      "WHERE p.up = ? AND p.link > ? AND p.state & 8 ORDER BY p.link");
+  find << up << cookie;
+  EntryName entry;
   while (find.Step()) {
-    names.push_back({.name = find.String(1),
-                     .ino = find.Unsigned(2),
-                     .kind = static_cast<Kind>(find.Int(3)),
-                     .cookie = find.Unsigned(0)});
+    entry.cookie = find.Unsigned(0);
+    entry.name.assign(find.Bytes(1));
+    entry.ino = find.Unsigned(2);
+    entry.kind = static_cast<Kind>(find.Int(3));
+    if (!take(entry)) break;
   }
-  return names;
+  return Ok();
 }
 
 Result<Ino> Reader::Parent(Ino folder) {
@@ -161,14 +160,12 @@ Result<Node> Catalogue::Get(Ino ino) {
 }
 
 Result<std::vector<Entry>> Catalogue::List(Ino folder, std::uint64_t cookie, std::size_t limit) {
-  return impl_->Read([&](Reader& reader) { return reader.List(folder, cookie, limit); },
-                     Impl::Length::kMedium);
+  return impl_->Read([&](Reader& reader) { return reader.List(folder, cookie, limit); });
 }
 
-Result<std::vector<EntryName>> Catalogue::ListNames(Ino folder, std::uint64_t cookie,
-                                                    std::size_t limit) {
-  return impl_->Read([&](Reader& reader) { return reader.ListNames(folder, cookie, limit); },
-                     Impl::Length::kMedium);
+Result<void> Catalogue::ListNames(Ino folder, std::uint64_t cookie,
+                                  const std::function<bool(const EntryName&)>& take) {
+  return impl_->Read([&](Reader& reader) { return reader.ListNames(folder, cookie, take); });
 }
 
 Result<Ino> Catalogue::Parent(Ino folder) {

@@ -31,7 +31,8 @@ class Reader {
   Result<Node> Get(Ino ino);
   Result<Node> Lookup(Ino parent, std::string_view name);
   Result<std::vector<Entry>> List(Ino folder, std::uint64_t cookie, std::size_t limit);
-  Result<std::vector<EntryName>> ListNames(Ino folder, std::uint64_t cookie, std::size_t limit);
+  Result<void> ListNames(Ino folder, std::uint64_t cookie,
+                         const std::function<bool(const EntryName&)>& take);
   Result<Ino> Parent(Ino folder);
   Result<std::string> PathOf(Ino ino);
   // ENOENT, ENOTDIR; where a folder that was merged into another one leads.
