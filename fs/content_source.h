@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "index/content.h"
@@ -26,6 +27,11 @@ class ContentSource {
   // What HashFile told of an object that is about to be Available, before any row tells others of
   // it: who serves it need not read it again.
   virtual void Hashed(const index::ContentId& /*id*/, const std::vector<index::Hash>& /*pieces*/) {}
+  // What Hashed was told of an object, or what came with it, if it was kept; it is the object's for
+  // certain. May read the disk.
+  virtual std::optional<std::vector<index::Hash>> PiecesOf(const index::ContentId& /*id*/) {
+    return std::nullopt;
+  }
   // This object is whole in the store: serve it.
   virtual void Available(const index::ContentId& id) = 0;
   // Stop serving this object; `done` when no descriptor of it is open outside fs.

@@ -16,6 +16,7 @@
 #include "fs/files.h"
 #include "fs/object_table.h"
 #include "fs/pending_calls.h"
+#include "fs/written_ranges.h"
 
 namespace btfc::fs {
 
@@ -34,9 +35,11 @@ enum class Phase : std::uint8_t {
 struct WriteBase {
   std::optional<index::ContentId> content;  // nothing: the file has no version yet
   struct stat noted {};
-  bool comparable = false;    // noted times tell whether anything was written since
-  bool taken = false;         // the working file is the object's own file
-  bool passthrough = false;   // a kernel handle may write past the daemon
+  bool comparable = false;   // noted times tell whether anything was written since
+  bool taken = false;        // the working file is the object's own file
+  bool passthrough = false;  // a kernel handle may write past the daemon
+  // What the daemon has written, if the working file began with `content`.
+  std::optional<WrittenRanges> written;
   bool synced = false;        // an application asked for the disk: the working name goes late
   bool unchanged = false;     // kClean: that write changed nothing
   bool unnoted = false;       // found after a crash, and the catalogue knew nothing of it
@@ -108,6 +111,13 @@ struct FileState {  // NOLINT(clang-analyzer-optin.performance.Padding)
   // The ctime that stat shows of the working file; 0: the catalogue's, as nothing has happened to
   // the file since it was made of the version's bytes, which moved its own.
   std::int64_t Ctime_ns(const struct stat& now) const;
+  // The daemon is about to write to the working file.
+  void NoteWrite(std::uint64_t offset, std::uint64_t length) {
+    if (base.written) base.written->Add(offset, length);
+  }
+  void NoteCut(std::uint64_t size) {
+    if (base.written) base.written->AddFrom(size);
+  }
   // The open file that holds the bytes, if any.
   std::shared_ptr<const Fd> ReadableFile() const {
     if (file) return file;

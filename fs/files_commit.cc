@@ -163,6 +163,18 @@ bool Files::Impl::Differs(const FileState& state, const index::ContentId& id) co
 
 // --- hashing (no lock)
 
+// What need not be hashed again, where the daemon itself has written whatever was written. `base`
+// outlives it.
+std::optional<index::EarlierFile> Files::Impl::Earlier(const WriteBase& base) const {
+  if (!base.written || base.passthrough || !base.content) return std::nullopt;
+  auto pieces = source_.PiecesOf(*base.content);
+  if (!pieces) return std::nullopt;
+  const auto touched = [&written = *base.written](std::uint64_t offset, std::uint64_t length) {
+    return written.Touch(offset, length);
+  };
+  return index::EarlierFile{base.content->size, std::move(*pieces), touched};
+}
+
 // Of a file of any size that is unchanged, or of a small one, unless somebody wants to write to it
 // again already.
 void Files::Impl::CommitQuiet(const State& state, std::uint64_t epoch) {
@@ -209,15 +221,19 @@ void Files::Impl::CommitSmall(const State& state, const struct stat& now) {
 
 void Files::Impl::HashAndCommit(const State& state, std::uint64_t epoch) {
   std::shared_ptr<const Fd> file;
+  WriteBase base;
   {
     const std::lock_guard lock(state->mutex);
     if (abandon_ || state->hash_epoch != epoch || state->phase != Phase::kHashing) return;
     file = state->file;
+    base = state->base;
   }
   const auto before = StatOf(file->get());
   const auto begin = CommitRests::Clock::now();
+  const auto earlier = Earlier(base);
   const auto hashed = index::HashFile(
-      file->get(), [&] { return abandon_ || state->hash_epoch != epoch; }, options_.hash_threads);
+      file->get(), [&] { return abandon_ || state->hash_epoch != epoch; }, options_.hash_threads,
+      earlier ? &*earlier : nullptr);
   const auto end = CommitRests::Clock::now();
   if (hashed) rests_.Made(state->ino, end - begin, end);
   const auto after = StatOf(file->get());

@@ -101,6 +101,7 @@ class Files::Impl {
   struct Conversion {
     std::unique_ptr<ObjectUse> object;
     std::int64_t mtime_ns = 0;
+    bool ours = false;   // nothing outside the store knows the object's file
     bool take = false;   // it is the object's own file
     bool keep = false;   // the object stays in the store
     bool quick = false;  // no long copy
@@ -180,6 +181,7 @@ class Files::Impl {
   bool Differs(const FileState& state, const index::ContentId& id) const;
   void CommitQuiet(const State& state, std::uint64_t epoch);
   void CommitSmall(const State& state, const struct stat& now);
+  std::optional<index::EarlierFile> Earlier(const WriteBase& base) const;
   void HashAndCommit(const State& state, std::uint64_t epoch);
   void Publish(const State& state, index::NewVersion version, bool changed);
   Result<void> Abandon(const FileState& state, const index::NewVersion& version);

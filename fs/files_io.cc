@@ -41,6 +41,7 @@ Result<std::size_t> Files::Impl::Write(Handle handle, std::uint64_t offset,
     const std::lock_guard lock(open->state->mutex);
     if (open->state->mode == KernelMode::kDirect) open->state->pages_good = false;
     BOOST_OUTCOME_TRYA(writable, Writable(*open->state));
+    open->state->NoteWrite(offset, bytes.size());
     fd = std::move(writable);
   }
   std::size_t written = 0;
@@ -118,6 +119,7 @@ Result<void> Files::Impl::Allocate(Handle handle, int mode, std::uint64_t offset
   {
     const std::lock_guard lock(open->state->mutex);
     BOOST_OUTCOME_TRYA(writable, Writable(*open->state));
+    open->state->NoteWrite(offset, length);
     fd = std::move(writable);
   }
   while (::fallocate(fd->get(), mode, static_cast<off_t>(offset), static_cast<off_t>(length)) !=
@@ -165,6 +167,7 @@ Result<std::size_t> Files::Impl::CopyRange(Handle in, std::uint64_t in_offset, H
     const std::lock_guard lock(to->state->mutex);
     if (to->state->mode == KernelMode::kDirect) to->state->pages_good = false;
     BOOST_OUTCOME_TRYA(writable, Writable(*to->state));
+    to->state->NoteWrite(out_offset, length);
     target = std::move(writable);
   }
   if (source) {

@@ -61,6 +61,7 @@ Files::Ticket Files::Impl::Truncate(index::Ino ino, std::optional<Handle> handle
     {
       const std::lock_guard lock(state->mutex);
       BOOST_OUTCOME_TRYA(writable, Writable(*state));
+      state->NoteCut(size);
       fd = std::move(writable);
     }
     while (::ftruncate(fd->get(), static_cast<off_t>(size)) != 0) {

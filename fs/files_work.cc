@@ -164,6 +164,7 @@ Result<Files::Impl::Step> Files::Impl::ReuseWorkFile(FileState& state, bool trun
 
 Result<void> Files::Impl::TruncateWorkFile(FileState& state) {
   BOOST_OUTCOME_TRYA(fd, Writable(state));
+  state.NoteCut(0);
   if (::ftruncate(fd->get(), 0) != 0) return LastError();
   fault::Pass("truncate.done");
   return Ok();
@@ -199,6 +200,7 @@ void Files::Impl::StartConversion(const State& state, Later& later) {
   const auto users = catalogue_.Holders(id, state->ino);
   const bool needed = !users || users.value() > 0 || objects_.Others(id, state->object.get()) > 0;
   plan->mtime_ns = state->mtime_ns;
+  plan->ours = !named_outside;
   plan->keep = needed || named_outside || store_.reflinks() || id.size <= kCopyMax;
   plan->take = !plan->keep || state->mode == KernelMode::kPassthrough;
   plan->quick = !plan->keep || store_.reflinks() || id.size <= kCopyMax;
@@ -266,6 +268,7 @@ void Files::Impl::Convert(const State& state, const std::shared_ptr<Conversion>&
     FailParkedWrites(state, entered.error(), later);
   }
   state->base.taken = plan->take && !plan->keep;
+  if (plan->ours) state->base.written.emplace();
   state->base.note_durable = plan->take;
   RunParked(state, later);
 }

@@ -155,12 +155,19 @@ class BlockHasher {
 // Shared by the threads that hash one file: they take pieces in turn.
 class FileHasher {
  public:
-  FileHasher(int fd, std::uint64_t size, const std::function<bool()>& cancelled)
+  FileHasher(int fd, std::uint64_t size, const EarlierFile* earlier,
+             const std::function<bool()>& cancelled)
       : fd_(fd),
+        earlier_(earlier),
         size_(size),
         piece_length_(PieceLength(size)),
         pieces_((size + piece_length_ - 1) / piece_length_),
-        cancelled_(cancelled) {}
+        cancelled_(cancelled) {
+    // A file of one piece has a tree of another width.
+    const bool comparable = earlier != nullptr && PieceLength(earlier->size) == piece_length_ &&
+                            earlier->pieces.size() > 1 && pieces_.size() > 1;
+    if (!comparable) earlier_ = nullptr;
+  }
 
   void Work() {
     BlockHasher blocks(fd_);
@@ -173,7 +180,12 @@ class FileHasher {
       const std::uint64_t last = std::min<std::uint64_t>(first + step, pieces_.size());
       for (std::uint64_t piece = first; piece < last; ++piece) {
         const std::uint64_t offset = piece * piece_length_;
-        const auto hashed = blocks.Hash(offset, std::min(piece_length_, size_ - offset), leaves);
+        const std::uint64_t length = std::min(piece_length_, size_ - offset);
+        if (IsAsEarlier(piece, offset, length)) {
+          pieces_[piece] = earlier_->pieces[piece];
+          continue;
+        }
+        const auto hashed = blocks.Hash(offset, length, leaves);
         if (!hashed) return Fail(hashed.error());
         const std::uint64_t width =
             pieces_.size() == 1 ? std::bit_ceil(leaves.size()) : piece_length_ / kBlockSize;
@@ -192,6 +204,13 @@ class FileHasher {
   }
 
  private:
+  bool IsAsEarlier(std::uint64_t piece, std::uint64_t offset, std::uint64_t length) const {
+    if (earlier_ == nullptr || piece >= earlier_->pieces.size()) return false;
+    // The last piece of the one may go on in the other.
+    const bool as_long = std::min(piece_length_, earlier_->size - offset) == length;
+    return as_long && !earlier_->changed(offset, length);
+  }
+
   bool AskCancelled() {
     if (!cancelled_) return false;
     const std::lock_guard lock(cancel_mutex_);  // the caller's function need not be thread-safe
@@ -205,6 +224,7 @@ class FileHasher {
   }
 
   const int fd_;
+  const EarlierFile* earlier_;  // null: everything is hashed
   const std::uint64_t size_;
   const std::uint64_t piece_length_;
   std::vector<Hash> pieces_;  // each element is written by one thread
@@ -237,11 +257,12 @@ ContentId ContentIdOf(std::string_view bytes) {
   return id;
 }
 
-Result<HashedFile> HashFile(int fd, const std::function<bool()>& cancelled, unsigned threads) {
+Result<HashedFile> HashFile(int fd, const std::function<bool()>& cancelled, unsigned threads,
+                            const EarlierFile* earlier) {
   struct stat status;
   if (fstat(fd, &status) != 0) return Errno(errno);
   if (status.st_size == 0) return HashedFile{};
-  FileHasher hasher(fd, static_cast<std::uint64_t>(status.st_size), cancelled);
+  FileHasher hasher(fd, static_cast<std::uint64_t>(status.st_size), earlier, cancelled);
   // A second thread pays only for what takes longer than starting it.
   const std::uint64_t chunks = static_cast<std::uint64_t>(status.st_size) / kChunk;
   std::vector<std::thread> helpers;

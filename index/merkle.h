@@ -28,9 +28,19 @@ std::uint32_t PieceLength(std::uint64_t size);
 // The content id of bytes in memory.
 ContentId ContentIdOf(std::string_view bytes);
 
+// What a file had before: the pieces of that content, and which of its bytes may differ now. Beyond
+// its size all do.
+struct EarlierFile {
+  std::uint64_t size = 0;
+  std::vector<Hash> pieces;
+  std::function<bool(std::uint64_t offset, std::uint64_t length)> changed;  // from any thread
+};
+
 // Hashes a whole file through pread; holes count as zeros and are not read. Large files use up
 // to `threads` threads. `cancelled` is asked between chunks of a few MiB; if it answers true,
-// Error::kCancelled. Any thread.
-Result<HashedFile> HashFile(int fd, const std::function<bool()>& cancelled, unsigned threads = 1);
+// Error::kCancelled. Pieces that did not change since `earlier`, if there is one, are not read.
+// Any thread.
+Result<HashedFile> HashFile(int fd, const std::function<bool()>& cancelled, unsigned threads = 1,
+                            const EarlierFile* earlier = nullptr);
 
 }  // namespace btfc::index

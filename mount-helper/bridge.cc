@@ -39,6 +39,11 @@ void Bridge::Hashed(const index::ContentId& id, const std::vector<index::Hash>& 
   if (torrent::Swarm* swarm = swarm_; swarm != nullptr) swarm->Hashed(id, pieces);
 }
 
+std::optional<std::vector<index::Hash>> Bridge::PiecesOf(const index::ContentId& id) {
+  torrent::Swarm* swarm = swarm_;
+  return swarm == nullptr ? std::nullopt : swarm->PiecesOf(id);
+}
+
 void Bridge::Available(const index::ContentId& id) {
   if (torrent::Swarm* swarm = swarm_; swarm != nullptr) swarm->Available(id);
 }

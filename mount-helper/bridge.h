@@ -28,6 +28,7 @@ class Bridge final : public fs::ContentSource, public torrent::ObjectPort {
                         Done done) override;
   void Cancel(std::uint64_t request) override;
   void Hashed(const index::ContentId& id, const std::vector<index::Hash>& pieces) override;
+  std::optional<std::vector<index::Hash>> PiecesOf(const index::ContentId& id) override;
   void Available(const index::ContentId& id) override;
   void Withdraw(const index::ContentId& id, std::function<void()> done) override;
 

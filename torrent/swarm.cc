@@ -140,6 +140,9 @@ class Swarm::Impl final : public LinkListener {
     // Who asks for the object is answered by the same loop, later.
     disk_.Post([this, id, pieces] { layers_.Keep(id, pieces); });
   }
+  std::optional<std::vector<index::Hash>> PiecesOf(const index::ContentId& id) const {
+    return layers_.Find(id);
+  }
   void Available(const index::ContentId& id) {
     loop_.Post([this, id] { holder_->Available(id); });
   }
@@ -437,6 +440,9 @@ std::uint64_t Swarm::Read(const index::ContentId& id, std::uint64_t offset, std:
 void Swarm::CancelRead(std::uint64_t read) { impl_->CancelRead(read); }
 void Swarm::Hashed(const index::ContentId& id, const std::vector<index::Hash>& pieces) {
   impl_->Hashed(id, pieces);
+}
+std::optional<std::vector<index::Hash>> Swarm::PiecesOf(const index::ContentId& id) const {
+  return impl_->PiecesOf(id);
 }
 void Swarm::Available(const index::ContentId& id) { impl_->Available(id); }
 void Swarm::Withdraw(const index::ContentId& id, std::function<void()> done) {

@@ -100,6 +100,8 @@ class Swarm {
   void CancelRead(std::uint64_t read);
   // The hashes of the pieces of an object that will soon be in the store; optional.
   void Hashed(const index::ContentId& id, const std::vector<index::Hash>& pieces);
+  // The same of any object, if they were kept: of the pieces that Hashed names. Reads the disk.
+  std::optional<std::vector<index::Hash>> PiecesOf(const index::ContentId& id) const;
   // An object is in the store, ready to be served.
   void Available(const index::ContentId& id);
   // Stop serving an object whose file is about to change or go. `done` when the swarm has no

@@ -120,6 +120,16 @@ class FakeSource final : public ContentSource {
     }
     done(Error::kCancelled);
   }
+  void Hashed(const index::ContentId& id, const std::vector<index::Hash>& pieces) override {
+    const std::lock_guard lock(mutex_);
+    pieces_[id] = pieces;
+  }
+  std::optional<std::vector<index::Hash>> PiecesOf(const index::ContentId& id) override {
+    const std::lock_guard lock(mutex_);
+    const auto found = pieces_.find(id);
+    if (found == pieces_.end()) return std::nullopt;
+    return found->second;
+  }
   void Available(const index::ContentId& id) override {
     const std::lock_guard lock(mutex_);
     available_.insert(id);
@@ -187,6 +197,7 @@ class FakeSource final : public ContentSource {
   std::uint64_t next_ = 1;
   int cancelled_ = 0;
   std::set<index::ContentId> available_, withdrawn_;
+  std::map<index::ContentId, std::vector<index::Hash>> pieces_;
   bool hold_withdrawals_ = false;
   std::vector<std::function<void()>> held_;
   std::vector<std::thread> threads_;

@@ -24,9 +24,9 @@ class MerkleTest : public testing::Test {
  protected:
   void Save(const std::string& bytes) { std::ofstream(file(), std::ios::binary) << bytes; }
   std::string file() const { return dir_.path() / "f"; }
-  HashedFile Hash(unsigned threads = 1) {
+  HashedFile Hash(unsigned threads = 1, const EarlierFile* earlier = nullptr) {
     const int fd = open(file().c_str(), O_RDONLY);
-    const auto hashed = HashFile(fd, {}, threads);
+    const auto hashed = HashFile(fd, {}, threads, earlier);
     close(fd);
     EXPECT_TRUE(hashed);
     return hashed ? hashed.value() : HashedFile{};
@@ -101,6 +101,50 @@ TEST_F(MerkleTest, CanBeCancelled) {
       fd, [&asked] { return ++asked == 2; }, 1);
   close(fd);
   EXPECT_EQ(make_error_code(Error::kCancelled), hashed.error());
+}
+
+// Bytes that are said to be as before are not looked at: here they are others, and it is not seen.
+TEST_F(MerkleTest, OnlyWhatChangedIsRead) {
+  const std::size_t piece = PieceLength(0);
+  std::string bytes = Pattern(10 * piece + 100);
+  Save(bytes);
+  EarlierFile earlier{bytes.size(), Hash().pieces, [&](std::uint64_t offset, std::uint64_t length) {
+                        return offset <= 3 * piece && 3 * piece < offset + length;
+                      }};
+  bytes[3 * piece] ^= 1;
+  std::string damaged = bytes;
+  damaged[5 * piece] ^= 1;
+  Save(damaged);
+  const HashedFile hashed = Hash(1, &earlier);
+  EXPECT_EQ(ContentIdOf(bytes), hashed.id);
+  Save(bytes);
+  EXPECT_EQ(Hash().pieces, hashed.pieces);
+}
+
+TEST_F(MerkleTest, AnotherLengthMakesOtherPieces) {
+  const std::size_t piece = PieceLength(0);
+  const auto unchanged = [](std::uint64_t, std::uint64_t) { return false; };
+  const std::size_t sizes[] = {1,        piece, piece + 1, 2 * piece, 2 * piece + 5, 5 * piece - 1,
+                               5 * piece};
+  for (const std::size_t was : sizes) {
+    const std::string all = Pattern(5 * piece);
+    Save(all.substr(0, was));
+    const EarlierFile earlier{was, Hash().pieces, unchanged};
+    for (const std::size_t is : sizes) {
+      Save(all.substr(0, is));
+      EXPECT_EQ(ContentIdOf(all.substr(0, is)), Hash(1, &earlier).id) << was << " to " << is;
+    }
+  }
+}
+
+// Above 1 GiB pieces are longer, and those of before say nothing.
+TEST_F(MerkleTest, LongerPiecesAreMadeAnew) {
+  const std::uint64_t was = std::uint64_t{1} << 30U;
+  Save("some bytes");
+  std::filesystem::resize_file(file(), was);
+  const EarlierFile earlier{was, Hash().pieces, [](std::uint64_t, std::uint64_t) { return false; }};
+  std::filesystem::resize_file(file(), was + 1);
+  EXPECT_EQ(Hash().id, Hash(1, &earlier).id);
 }
 
 TEST_F(MerkleTest, APieceListStaysShort) {
