@@ -38,7 +38,7 @@ struct WriteBase {
   bool comparable = false;   // noted times tell whether anything was written since
   bool taken = false;        // the working file is the object's own file
   bool passthrough = false;  // a kernel handle may write past the daemon
-  // What the daemon has written, if the working file began with `content`.
+  // What the daemon has written, if the working file began with the bytes of `content`.
   std::optional<WrittenRanges> written;
   bool synced = false;        // an application asked for the disk: the working name goes late
   bool unchanged = false;     // kClean: that write changed nothing

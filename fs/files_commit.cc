@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "fs/clone.h"
+#include "fs/extents.h"
 #include "fs/files_impl.h"
 #include "index/fault_point.h"
 #include "index/merkle.h"
@@ -27,6 +28,8 @@ constexpr std::array kLeaseDelays{microseconds(200), microseconds(1000), microse
 constexpr milliseconds kLeaseWait{2000};  // beside inotify, in case it tells nothing
 constexpr unsigned kRetryDoublings = 6;  // a commit is tried again no later than this often doubled
 constexpr std::uint64_t kShortHash = std::uint64_t{4} << 20U;  // bytes
+// To ask where a smaller file lies takes longer than to hash it: it has to be on the disk.
+constexpr std::uint64_t kUnsharedMin = std::uint64_t{16} << 20U;  // bytes
 
 // Whether nothing can write to the file any more. The lease is given back at once: no new writer
 // comes while the caller holds the state's lock.
@@ -163,13 +166,25 @@ bool Files::Impl::Differs(const FileState& state, const index::ContentId& id) co
 
 // --- hashing (no lock)
 
-// What need not be hashed again, where the daemon itself has written whatever was written. `base`
-// outlives it.
-std::optional<index::EarlierFile> Files::Impl::Earlier(const WriteBase& base) const {
-  if (!base.written || base.passthrough || !base.content) return std::nullopt;
+// What need not be hashed again of a working file that began with a version's bytes: what the
+// daemon has not written to, or, if the kernel may have written past it, what still shares its
+// place on the disk with that version's object.
+std::optional<index::EarlierFile> Files::Impl::Earlier(const WriteBase& base, int file) const {
+  if (!base.written || !base.content) return std::nullopt;
+  if (base.passthrough && (!store_.reflinks() || base.content->size < kUnsharedMin)) {
+    return std::nullopt;
+  }
   auto pieces = source_.PiecesOf(*base.content);
   if (!pieces) return std::nullopt;
-  const auto touched = [&written = *base.written](std::uint64_t offset, std::uint64_t length) {
+  auto written = *base.written;
+  if (base.passthrough) {
+    const auto object = OpenFile(store_.ObjectPath(*base.content), O_RDONLY);
+    if (!object) return std::nullopt;
+    auto unshared = UnsharedRanges(object.value().get(), file);
+    if (!unshared) return std::nullopt;
+    written = std::move(unshared.value());
+  }
+  const auto touched = [written = std::move(written)](std::uint64_t offset, std::uint64_t length) {
     return written.Touch(offset, length);
   };
   return index::EarlierFile{base.content->size, std::move(*pieces), touched};
@@ -230,7 +245,7 @@ void Files::Impl::HashAndCommit(const State& state, std::uint64_t epoch) {
   }
   const auto before = StatOf(file->get());
   const auto begin = CommitRests::Clock::now();
-  const auto earlier = Earlier(base);
+  const auto earlier = Earlier(base, file->get());
   const auto hashed = index::HashFile(
       file->get(), [&] { return abandon_ || state->hash_epoch != epoch; }, options_.hash_threads,
       earlier ? &*earlier : nullptr);

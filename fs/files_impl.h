@@ -181,7 +181,7 @@ class Files::Impl {
   bool Differs(const FileState& state, const index::ContentId& id) const;
   void CommitQuiet(const State& state, std::uint64_t epoch);
   void CommitSmall(const State& state, const struct stat& now);
-  std::optional<index::EarlierFile> Earlier(const WriteBase& base) const;
+  std::optional<index::EarlierFile> Earlier(const WriteBase& base, int file) const;
   void HashAndCommit(const State& state, std::uint64_t epoch);
   void Publish(const State& state, index::NewVersion version, bool changed);
   Result<void> Abandon(const FileState& state, const index::NewVersion& version);

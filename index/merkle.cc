@@ -261,6 +261,7 @@ Result<HashedFile> HashFile(int fd, const std::function<bool()>& cancelled, unsi
                             const EarlierFile* earlier) {
   struct stat status;
   if (fstat(fd, &status) != 0) return Errno(errno);
+  if (S_ISDIR(status.st_mode)) return Errno(EISDIR);  // an empty one has no length on some disks
   if (status.st_size == 0) return HashedFile{};
   FileHasher hasher(fd, static_cast<std::uint64_t>(status.st_size), earlier, cancelled);
   // A second thread pays only for what takes longer than starting it.

@@ -4,7 +4,7 @@ build_packages=(build-essential cmake ninja-build pkg-config protobuf-compiler
   libfuse3-dev libtorrent-rasterbar-dev libsqlite3-dev libssl-dev libprotobuf-dev
   libspdlog-dev libfmt-dev libcli11-dev nlohmann-json3-dev libboost-dev fuse3)
 test_packages=(libgtest-dev librapidcheck-dev libbenchmark-dev iproute2 util-linux procps
-  attr acl rsync git sqlite3 clang-format ca-certificates)
+  attr acl rsync git sqlite3 xfsprogs btrfs-progs clang-format ca-certificates)
 
 # as_root COMMAND...: through sudo where we are not root.
 as_root() {
