@@ -193,6 +193,22 @@ void Files::Impl::Forgotten(index::Ino ino) {
   collector_.FileGone();
 }
 
+// Readers that have not got a byte of a version that is not here get the next one, as if they had
+// opened the file now: perhaps no host has kept the former. With the lock; false: they have.
+bool Files::Impl::MoveOn(const State& state, Later& later) {
+  if (state->phase != Phase::kAbsent || state->delivered) return false;
+  auto now = catalogue_.GetFile(state->ino);
+  if (!now || !Load(state, std::move(now.value()), later)) return false;
+  state->pages_good = false;
+  if (state->phase == Phase::kAbsent) {
+    AskAnew(state, later);
+  } else {
+    RestartReads(state, later);
+  }
+  RunParked(state, later);
+  return true;
+}
+
 bool Files::Impl::ContentChanged(index::Ino ino) {
   Later later;
   auto [state, lock] = FindLockedState(ino);
@@ -216,7 +232,9 @@ bool Files::Impl::ContentChanged(index::Ino ino) {
     MaybeDrop(state, later);
     return false;
   }
+  if (node && MoveOn(state, later)) return false;
   state->detached = true;
+  for (const auto& call : state->reads) EndSoon(*call);
   state->pages_good = false;
   if (state->work_name) ReleaseWorkName(*state, nullptr);
   StopFetch(*state, later);

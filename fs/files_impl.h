@@ -132,6 +132,8 @@ class Files::Impl {
   Opened AddHandle(const State& state, bool writer);
   KernelMode ChooseMode(FileState& state);
   Result<void> Load(const State& state, Later& later);
+  Result<void> Load(const State& state, index::FileNow now, Later& later);
+  bool MoveOn(const State& state, Later& later);
   Result<void> LoadObject(const State& state, const index::Content& content, Later& later);
   Ticket OpenInternally(index::Ino ino, int flags, std::function<void(Result<State>)> ready);
   void CloseInternally(const State& state);
@@ -155,6 +157,10 @@ class Files::Impl {
   // --- bytes of other hosts (files_read.cc)
   Ticket ReadAbsent(const State& state, std::uint64_t offset, std::size_t length,
                     Done<std::string> done, std::unique_lock<std::mutex> lock);
+  void Ask(const State& state, const index::ContentId& content,
+           const std::shared_ptr<ReadCall>& call);
+  void AskAnew(const State& state, Later& later);
+  void EndSoon(const ReadCall& call);
   void FinishAbsentRead(const State& state, const index::ContentId& content,
                         const std::shared_ptr<ReadCall>& call, const Result<void>& fetched);
   void GiveUp(ReadCall& call);

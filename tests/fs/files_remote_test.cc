@@ -310,6 +310,88 @@ TEST_F(RemoteTest, AnOpenThatWaitsGetsTheNewContent) {
   here_.Close(opened.value().handle);
 }
 
+// The version before is perhaps nowhere any more.
+TEST_F(RemoteTest, AReaderThatGotNothingGoesOnWithTheNewContent) {
+  const auto ino = FileThere("f", bytes_);
+  const auto reader = here_.MustOpen(ino, O_RDONLY);
+  Answer<std::string> read, behind;
+  here_.files->Read(reader.handle, 70000, 100, read.Done());
+  here_.files->Read(reader.handle, kLarge - 1, 100, behind.Done());
+  EXPECT_EQ(here_.source.waiting(), 2U);
+  const auto bytes = Bytes(kLarge / 2, 2);
+  Rewrite("f", bytes);
+  EXPECT_FALSE(here_.files->ContentChanged(ino));
+  EXPECT_EQ(here_.source.cancelled(), 2);
+  EXPECT_TRUE(Same(behind.Wait().value(), "")) << "it is shorter now";
+  EXPECT_FALSE(read.ready());
+  auto asked = here_.source.Take();
+  EXPECT_EQ(asked.id, here_.Id(ino));
+  EXPECT_EQ(asked.offset, 70000U);
+  Piece(asked.id, bytes, 65536);
+  asked.done(Ok());
+  EXPECT_TRUE(Same(read.Wait().value(), bytes.substr(70000, 100)));
+  EXPECT_EQ(here_.source.waiting(), 0U);
+  here_.Arrive(here_.Id(ino), bytes);
+  EXPECT_TRUE(Same(here_.Read(reader.handle, 5, 100).value(), bytes.substr(5, 100)));
+  here_.Close(reader.handle);
+}
+
+TEST_F(RemoteTest, AReaderThatGotNothingReadsWhatIsThere) {
+  for (const std::size_t size : {kSmall, kMiddle}) {
+    const auto name = "f" + std::to_string(size);
+    const auto ino = FileThere(name, bytes_);
+    const auto reader = here_.MustOpen(ino, O_RDONLY);
+    Answer<std::string> read;
+    const auto ticket = here_.files->Read(reader.handle, 500, 100, read.Done());
+    const auto bytes = Bytes(size, 2);
+    Rewrite(name, bytes);
+    if (size > index::kInlineMax) here_.Arrive(here_.Id(ino), bytes);
+    EXPECT_FALSE(here_.files->ContentChanged(ino));
+    EXPECT_TRUE(Same(read.Wait().value(), bytes.substr(500, 100)));
+    EXPECT_EQ(here_.source.waiting(), 0U);
+    here_.files->Cancel(ticket);  // was answered: nothing happens
+    here_.Close(reader.handle);
+  }
+}
+
+TEST_F(RemoteTest, AReadThatAsksAnewCanBeCancelled) {
+  const auto ino = FileThere("f", bytes_);
+  const auto reader = here_.MustOpen(ino, O_RDONLY);
+  Answer<std::string> read;
+  const auto ticket = here_.files->Read(reader.handle, 0, 100, read.Done());
+  Rewrite("f", Bytes(kLarge, 2));
+  EXPECT_FALSE(here_.files->ContentChanged(ino));
+  EXPECT_EQ(here_.source.waiting(), 1U);
+  here_.files->Cancel(ticket);
+  EXPECT_EQ(read.Wait().error(), Errno(EINTR));
+  EXPECT_EQ(here_.source.waiting(), 0U);
+  here_.Close(reader.handle);
+}
+
+// Bytes of two versions would make one that nobody wrote.
+TEST_F(RemoteTest, AReaderThatGotSomeIsToldThatTheRestIsGone) {
+  here_.options.superseded_timeout = std::chrono::milliseconds(50);
+  RestartHere(false);
+  const auto ino = FileThere("f", bytes_);
+  const auto reader = here_.MustOpen(ino, O_RDONLY);
+  Answer<std::string> first, second, third;
+  here_.files->Read(reader.handle, 0, 100, first.Done());
+  auto asked = here_.source.Take();
+  Piece(asked.id, bytes_, 0);
+  asked.done(Ok());
+  EXPECT_TRUE(Same(first.Wait().value(), bytes_.substr(0, 100)));
+  here_.files->Read(reader.handle, 100000, 100, second.Done());
+  Rewrite("f", Bytes(kLarge, 2));
+  EXPECT_TRUE(here_.files->ContentChanged(ino));
+  here_.files->Read(reader.handle, 200000, 100, third.Done());
+  EXPECT_EQ(second.Wait().error(), Errno(ESTALE));
+  EXPECT_EQ(third.Wait().error(), Errno(ESTALE));
+  EXPECT_EQ(here_.source.waiting(), 0U);
+  here_.Close(reader.handle);
+  here_.Arrive(here_.Id(ino), Bytes(kLarge, 2));
+  EXPECT_TRUE(Same(here_.ReadAll(ino), Bytes(kLarge, 2)));
+}
+
 TEST_F(RemoteTest, WaitingCallsEndWithStop) {
   const auto ino = FileThere("f", bytes_);
   const auto reader = here_.MustOpen(ino, O_RDONLY);
