@@ -72,13 +72,14 @@ void Files::Impl::Settle(const State& state, Later& later) {
         if (!beside_.Post(settle)) settle();
       });
       return;
-    case CommitPace::When::kLater:
-      state->lease_alarm =
-          alarm_->After(pace.rest, [this, ino = state->ino, retry = RetryLater(state, false)] {
-            pace_.Rested(ino);
-            retry();
-          });
+    case CommitPace::When::kLater: {
+      const std::weak_ptr<FileState> weak = state;
+      state->lease_alarm = alarm_->After(pace.rest, [this, ino = state->ino, weak] {
+        pace_.Rested(ino);
+        if (const auto rested = weak.lock()) RetryLater(rested, false)();
+      });
       return;
+    }
   }
 }
 
