@@ -156,7 +156,10 @@ Result<void> Files::Impl::UnshareWorkFiles(Leftovers& left) {
       const bool current = node && node.value().content.id == *id &&
                            node.value().content.state == index::Content::State::kObject;
       if (current && plain) left.committed.insert(ino);
-      if (!current && !IsVersion(ino, [&](const auto& each) { return each.id == *id; })) continue;
+      // A version that is not kept any more: its object goes when the collector gets to it.
+      const auto present = catalogue_.IsPresent(*id);
+      const bool former = IsVersion(ino, [&](const auto& each) { return each.id == *id; });
+      if (!current && !former && !(present && present.value())) continue;
       left.versions.insert(path);
       version = true;
     }
@@ -171,19 +174,18 @@ Result<void> Files::Impl::UnshareWorkFiles(Leftovers& left) {
   return Ok();
 }
 
-// Of the files that were set aside, the last one that holds no version takes the place of a
-// working file that is missing; its commit's row was lost. The others were superseded here.
+// Of the files that were set aside, the last one takes the place of a working file that is missing
+// if it holds no version: its commit's row was lost. The others were superseded here, also those
+// whose versions are kept no more.
 void Files::Impl::RestorePlain(Leftovers& left) {
   for (const auto& [ino, paths] : left.aside) {
-    for (auto path = paths.rbegin(); path != paths.rend(); ++path) {
-      const bool missing = !left.plain.contains(ino) && !left.versions.contains(path->second) &&
-                           !HoldsVersion(ino, path->second);
-      if (missing && ::rename(path->second.c_str(), store_.WorkPath(ino).c_str()) == 0) {
-        left.plain.insert(ino);
-      } else {
-        ::unlink(path->second.c_str());
-      }
+    const auto& last = paths.rbegin()->second;
+    const bool missing =
+        !left.plain.contains(ino) && !left.versions.contains(last) && !HoldsVersion(ino, last);
+    if (missing && ::rename(last.c_str(), store_.WorkPath(ino).c_str()) == 0) {
+      left.plain.insert(ino);
     }
+    for (const auto& path : paths) ::unlink(path.second.c_str());  // what was restored bears none
   }
 }
 

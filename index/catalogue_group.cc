@@ -70,7 +70,7 @@ Result<void> Catalogue::Impl::EndGroup() {
   if (sqlite3_get_autocommit(writer_->handle()) != 0) {
     BOOST_OUTCOME_TRYV(RestoreGroup());
   }
-  for (bool again = false;; again = true) {
+  for (bool last = false;;) {
     try {
       tables_->PutKnown(group_known_, KnownNow());
       fault::Pass("group.commit");
@@ -80,9 +80,10 @@ Result<void> Catalogue::Impl::EndGroup() {
     } catch (const StorageFailure& failure) {
       spdlog::error("index: {} operations cannot be committed: {}", group_operations_,
                     failure.what());
-      if (IsNoRoom(failure.code())) reserve_->Release();
+      const bool ends = last;
+      last = !IsNoRoom(failure.code()) || !reserve_->Release();
       BOOST_OUTCOME_TRYV(RestoreGroup());
-      if (again) {
+      if (ends) {
         group_.reset();
         write_gate_.SetOpen(false);
         group_lost_ = true;

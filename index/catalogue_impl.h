@@ -317,8 +317,8 @@ auto Catalogue::Impl::WriteToFree(const std::string& record, const Op& op)
     -> decltype(op(std::declval<Session&>())) {
   auto result = Write(record, op);
   if (InRepeat()) return result;
-  if (!result && IsNoRoom(result.error()) && !InBatch() && reserve_->Release()) {
-    return Write(record, op);
+  while (!result && IsNoRoom(result.error()) && !InBatch() && reserve_->Release()) {
+    result = Write(record, op);
   }
   if (result) reserve_->Restore();
   return result;

@@ -206,6 +206,62 @@ TEST_F(RecoverTest, AnEarlierVersionsFileIsNotCommittedAgain) {
   EXPECT_TRUE(Eventually([&] { return host_.WorkNames().empty(); }));
 }
 
+// A kill finds the committed file set aside, and no other one made yet.
+TEST_F(RecoverTest, AVersionThatIsNotKeptAnyMoreIsNotBroughtBack) {
+  host_.Start();
+  const auto ino = host_.File("f", Bytes(kMiddle, 1));
+  const std::uint32_t last = 40;  // more than are kept
+  for (std::uint32_t seed = 2; seed <= last; ++seed) {
+    const auto opened = host_.MustOpen(ino, O_WRONLY | O_TRUNC);
+    host_.Write(opened.handle, Bytes(kMiddle, seed));
+    host_.Close(opened.handle);
+    ASSERT_TRUE(host_.Quiet());
+  }
+  host_.Stop();
+  const auto kept = host_.catalogue->History(ino);
+  ASSERT_TRUE(kept);
+  const auto is_kept = [&](std::uint32_t seed) {
+    const auto id = index::ContentIdOf(Bytes(kMiddle, seed));
+    return std::ranges::any_of(kept.value(), [&](const auto& each) { return each.id == id; });
+  };
+  std::uint32_t former = 2;
+  while (former < last && is_kept(former)) ++former;
+  ASSERT_LT(former, last) << "all versions are kept";
+  WriteFile(Work(ino) + "-1", Bytes(kMiddle, former));
+  std::filesystem::create_hard_link(host_.store->ObjectPath(host_.Id(ino)), Work(ino) + "-2");
+  host_.Start();
+  ASSERT_TRUE(host_.Quiet());
+  EXPECT_TRUE(Same(host_.ReadAll(ino), Bytes(kMiddle, last)));
+  EXPECT_TRUE(Eventually([&] { return host_.WorkNames().empty(); }));
+}
+
+TEST_F(RecoverTest, ANameThatWaitsForTheDiskIsNoEditOnceItsVersionIsKeptNoMore) {
+  Host other('b');
+  host_.Start();
+  other.Start();
+  const auto ino = host_.File("f", Bytes(kMiddle, 1));
+  const auto first = host_.Id(ino);
+  host_.Stop();
+  Pull(host_, other);
+  other.Arrive(first, Bytes(kMiddle, 1));
+  const auto opened = other.MustOpen(other.Find("f"), O_WRONLY | O_TRUNC);
+  other.Write(opened.handle, Bytes(kMiddle, 2));
+  other.Close(opened.handle);
+  ASSERT_TRUE(other.Quiet());
+  Pull(other, host_);
+  index::VersionLimits nothing;
+  nothing.age_ns = 0;
+  ASSERT_TRUE(host_.catalogue->PruneVersions(nothing));
+  ASSERT_EQ(host_.Versions(ino), 1U);
+  // Neither the object nor the working name was let go of yet.
+  ASSERT_TRUE(host_.store->Has(first));
+  ::unlink(Work(ino).c_str());
+  std::filesystem::create_hard_link(host_.store->ObjectPath(first), Work(ino));
+  host_.Start();
+  ASSERT_TRUE(host_.Quiet());
+  EXPECT_EQ(host_.Id(ino), index::ContentIdOf(Bytes(kMiddle, 2)));
+}
+
 TEST_F(RecoverTest, ANewFileThatWasNeverOpenedIsCommittedEmpty) {
   const auto ino = host_.Make("f");
   host_.Start();

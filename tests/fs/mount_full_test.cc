@@ -102,6 +102,36 @@ TEST_P(MountFull, RoomOfWhatIsRemovedIsThereSoon) {
   EXPECT_TRUE(ReadWhole(mounted / "two") == "two" + bytes);
 }
 
+// A removal frees some of the reserve, and who fills the disk takes what that removal leaves.
+TEST_P(MountFull, RemovingGoesOnWhileSomebodyFillsTheDisk) {
+  BTFC_NEED_MOUNT();
+  TempFolder folder("full");
+  SmallDisk disk(folder.path());
+  MountedOptions options;
+  options.passthrough = GetParam();
+  Mounted mounted("full", options, folder.path());
+  const auto small = [&](int i) { return mounted / ("small" + std::to_string(i)); };
+  constexpr int kFiles = 8;
+  for (int i = 0; i < kFiles; ++i) WriteWhole(small(i), "some bytes");
+  ASSERT_TRUE(mounted.WaitQuiet());
+  const int fd = ::open((mounted / "big").c_str(), O_WRONLY | O_CREAT, 0644);
+  ASSERT_GE(fd, 0);
+  const std::string bytes(4096, 'b');
+  for (int i = 0; i < kFiles; ++i) {
+    while (::write(fd, bytes.data(), bytes.size()) > 0) {
+    }
+    EXPECT_EQ(errno, ENOSPC);
+    EXPECT_EQ(::unlink(small(i).c_str()), 0) << i << ": " << std::strerror(errno);
+  }
+  while (::write(fd, bytes.data(), bytes.size()) > 0) {
+  }
+  EXPECT_EQ(::unlink((mounted / "big").c_str()), 0) << std::strerror(errno);
+  EXPECT_EQ(::close(fd), 0);
+  EXPECT_TRUE(mounted.WaitQuiet());
+  WriteWhole(mounted / "after", std::string(1 << 20, 'a'));
+  EXPECT_TRUE(mounted.WaitQuiet());
+}
+
 INSTANTIATE_TEST_SUITE_P(Mode, MountFull, testing::Bool(),
                          [](const auto& suite) { return suite.param ? "Passthrough" : "Cached"; });
 

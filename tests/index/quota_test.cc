@@ -9,6 +9,7 @@
 #include <map>
 
 #include "catalogue_fixture.h"
+#include "index/space_reserve.h"
 #include "index/sqlite.h"
 
 namespace btfc::index {
@@ -121,6 +122,29 @@ TEST_F(QuotaTest, WithoutRoomEachOperationIsRefusedByItselfAndDeletionsGoOn) {
   a_.Reopen();
   EXPECT_EQ(a_.Find("/gone"), 0U);
   EXPECT_EQ(a_.Bytes("/after"), "after");
+}
+
+// Whoever fills the disk takes what the reserve gives up as well.
+TEST_F(QuotaTest, WhatIsGivenUpIsNotAllAtOnce) {
+  SpaceReserve reserve(a_.dir() / "other.db");
+  ASSERT_TRUE(reserve.held());
+  const auto size = [&] { return std::filesystem::file_size(a_.dir() / "other.db-reserve"); };
+  int steps = 0;
+  for (auto before = size(); reserve.Release(); ++steps) {
+    EXPECT_FALSE(reserve.held());
+    if (!std::filesystem::exists(a_.dir() / "other.db-reserve")) continue;
+    EXPECT_LT(size(), before);
+    before = size();
+  }
+  EXPECT_EQ(steps, SpaceReserve::kBytes / SpaceReserve::kStep);
+  EXPECT_FALSE(std::filesystem::exists(a_.dir() / "other.db-reserve"));
+  reserve.Restore();
+  EXPECT_TRUE(reserve.held());
+  EXPECT_TRUE(reserve.Release());
+  // The next start finds what is left, and takes the rest.
+  SpaceReserve next(a_.dir() / "other.db");
+  EXPECT_TRUE(next.held());
+  EXPECT_EQ(size(), static_cast<std::uint64_t>(SpaceReserve::kBytes));
 }
 
 // Nobody asks why a checkpoint failed; what fails next on this thread has reasons of its own.
