@@ -128,7 +128,8 @@ Result<void> Catalogue::Impl::Start() {
   writer_->Number("SELECT count(*) FROM sqlite_master");
   writer_->Execute(
       "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; "
-      "PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY;");
+      "PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = " +
+      std::to_string(WalKeeper::kBytesKept));
   BOOST_OUTCOME_TRYV(Migrate(*writer_, may_be_new));
   BOOST_OUTCOME_TRYV(CheckCluster(*writer_, options_));
   devices_.Load(*writer_);

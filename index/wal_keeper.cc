@@ -12,8 +12,7 @@
 namespace btfc::index {
 namespace {
 
-constexpr int kCheckpointPages = 4000;    // 16 MiB since the last one
-constexpr int kTooManyPages = 32 * 1000;  // 128 MiB: writers wait, so that the log starts over
+constexpr int kCheckpointPages = 4000;  // 16 MiB since the last one
 
 }  // namespace
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -18,6 +19,13 @@ namespace btfc::index {
 // Any thread.
 class WalKeeper {
  public:
+  // 128 MiB: writers wait, so that the log starts over.
+  static constexpr int kTooManyPages = 32 * 1000;
+  // For SQLite: a log that grew longer, because readers or a busy machine kept it from starting
+  // over, is cut to this when it does. Not to nothing: what is written over is synced sooner than
+  // what is appended.
+  static constexpr std::int64_t kBytesKept = kTooManyPages * std::int64_t{4096 + 24};
+
   // The database is in WAL mode already, and has been written to by this process. `end_group`
   // commits what is open, with the gate held.
   static Result<std::unique_ptr<WalKeeper>> Start(const std::filesystem::path& database,

@@ -217,6 +217,7 @@ TEST_F(KillsTest, NothingThatWasToldIsLost) {
     }
   }
   ASSERT_NO_FATAL_FAILURE(CheckAll());
+  if (points.size() > kills) points.resize(kills);  // fewer were asked for
   for (const auto& point : points) EXPECT_TRUE(reached_.contains(point)) << point;
   for (const auto& ours : ours_) EXPECT_GT(ours->done(), 100U);
 }

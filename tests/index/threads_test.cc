@@ -8,6 +8,8 @@
 #include <thread>
 
 #include "catalogue_fixture.h"
+#include "index/sqlite.h"
+#include "index/wal_keeper.h"
 
 namespace btfc::index {
 namespace {
@@ -67,6 +69,32 @@ TEST_F(ThreadsTest, TheLogMovesIntoTheDatabase) {
     never.wait_for(lock, std::chrono::milliseconds(10));  // SQLite's thread tells nobody
   }
   EXPECT_TRUE(moved());
+}
+
+// A reader kept it from starting over.
+TEST_F(ThreadsTest, ALogThatGrewTooLongIsShortAgain) {
+  const auto database = a_.Options().path;
+  const auto log = [&] { return std::filesystem::file_size(database.string() + "-wal"); };
+  constexpr std::uintmax_t kKept = WalKeeper::kBytesKept;
+  constexpr std::uintmax_t kTooLong = kKept + (32U << 20U);
+  int files = 0;
+  const auto write = [&] {
+    const Ino ino = a_.Make("/f" + std::to_string(files++), FileNode());
+    ASSERT_TRUE(a_->SetXattr(ino, "user.x", std::string(65'000, 'x'), 0));
+  };
+  {
+    const auto reader = Database::Open(database, Database::Mode::kReadOnly);
+    ASSERT_TRUE(reader);
+    const Transaction begun(*reader.value(), Transaction::Kind::kRead);
+    reader.value()->Number("SELECT count(*) FROM inode");
+    while (log() < kTooLong && files < 10'000) ASSERT_NO_FATAL_FAILURE(write());
+    ASSERT_GE(log(), kTooLong);
+  }
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (log() > kKept + (1U << 20U) && std::chrono::steady_clock::now() < deadline) {
+    ASSERT_NO_FATAL_FAILURE(write());
+  }
+  EXPECT_LE(log(), kKept + (1U << 20U));
 }
 
 TEST_F(ThreadsTest, ReadersDoNotWaitForWhoWrites) {
