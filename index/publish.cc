@@ -1,6 +1,8 @@
 // A file's rows stay this host's own until its first content is committed; then it, its names and
 // the removals of what its names replaced get their dots in one transaction, so that others see an
 // editor's save in one step.
+#include <utility>
+
 #include "index/session.h"
 #include "index/summaries.h"
 
@@ -69,8 +71,12 @@ void Session::PublishRemoval(LinkNo link) {
   drop << link;
   drop.Run();
   row.dot = NextDot();
+  // Another host may have moved the link meanwhile, so that another folder changes than the one
+  // that the user removed it from: whoever keeps that folder's attributes is told.
+  const bool watching = std::exchange(watching_, true);
   Merge(std::move(row));
   RefreshLink(link);  // also if the merge had nothing new
+  watching_ = watching;
 }
 
 void Session::PublishRemovalsOf(Ino waiting) {

@@ -16,6 +16,7 @@ constexpr std::uint64_t kLongSeeds = 10000;
 
 // Seeds that once found something wrong.
 constexpr std::uint64_t kEarlierFailures[] = {9, 12, 161, 2722, 2837, 2882};
+constexpr std::uint64_t kEarlierFailuresCollecting[] = {4401};
 
 std::optional<std::uint64_t> Setting(const char* name) {
   const char* text = std::getenv(name);
@@ -68,6 +69,7 @@ TEST(Simulation, Collecting) { RunSeeds(true); }
 
 TEST(Simulation, EarlierFailures) {
   for (const std::uint64_t seed : kEarlierFailures) RunSeed(seed);
+  for (const std::uint64_t seed : kEarlierFailuresCollecting) RunSeed(seed, true);
 }
 
 TEST(Simulation, SameSeedSameTrace) {
