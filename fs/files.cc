@@ -16,6 +16,10 @@ namespace {
 // open reads them again.
 constexpr std::size_t kKeptPagesMax = 65536;
 
+// How long the end waits for the kernel to let go of files that were open for writing. After an
+// orderly unmount it does so in a moment; a program that outlived its mount may hold one for good.
+constexpr std::chrono::seconds kLetGoMax{1};
+
 // Breaking a lease sends SIGIO, whose default action would end the process.
 void IgnoreSigio() {
   struct sigaction now {};
@@ -296,23 +300,40 @@ std::vector<Files::Writing> Files::Impl::ListWriting() const {
   return writing;
 }
 
+// The mount has ended, and with it the kernel does not tell of the last closes any more. Who still
+// has a file open reaches it past the daemon at most, and for that there is the lease.
+void Files::Impl::ReleaseAll() {
+  std::vector<Handle> open;
+  {
+    const std::lock_guard lock(tables_mutex_);
+    for (const auto& handle : handles_) open.push_back(handle.first);
+  }
+  for (const Handle handle : open) Release(handle);
+}
+
 void Files::Impl::Stop() {
   if (stopping_.exchange(true)) return;
   pending_.EndAll(Errno(EINTR));
-  const auto deadline = std::chrono::steady_clock::now() + options_.stop_timeout;
+  const auto begin = std::chrono::steady_clock::now();
+  const auto deadline = begin + options_.stop_timeout;
+  const auto let_go = std::min(deadline, begin + kLetGoMax);
   std::vector<State> states;
   {
     const std::lock_guard lock(tables_mutex_);
     for (const auto& entry : states_) states.push_back(entry.second);
   }
-  // Files that are still open, or mapped, stay dirty and are found at the next start.
+  ReleaseAll();
   for (const auto& state : states) RetrySettling(state, false);  // nobody rests any more
   for (const auto& state : states) {
     std::unique_lock lock(state->mutex);
-    state->idle.wait_until(lock, deadline, [&] {
-      return state->phase != Phase::kHashing &&
-             (state->phase != Phase::kSettling || state->lease_waits);
-    });
+    const auto settling = [&state] { return state->phase == Phase::kSettling; };
+    const auto done = [&] { return !settling() && state->phase != Phase::kHashing; };
+    // What may still be written to, or cannot be committed, stays dirty and is found at the next
+    // start.
+    const auto failed = [&] { return settling() && state->lease_waits && state->commit_failure; };
+    const auto waits = [&] { return settling() && state->lease_waits; };
+    state->idle.wait_until(lock, let_go, [&] { return done() || failed(); });
+    state->idle.wait_until(lock, deadline, [&] { return done() || waits(); });
   }
   abandon_ = true;
   // Who waits for a job that is not done any more goes on.

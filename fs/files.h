@@ -88,7 +88,9 @@ class Files {
   void SetBacking(Backing* backing);
   // Commits what was left dirty by a crash. Before the mount answers.
   Result<void> Recover();
-  // Commits everything that is quiet, waits for the commits in flight, then ends the threads.
+  // After the end of the mount: handles count as released, as the kernel may have had no time to
+  // say so. Commits everything that nobody can write to any more, within stop_timeout, then ends
+  // the threads.
   void Stop();
 
   Ticket Open(index::Ino ino, int flags, Done<Opened> done);

@@ -118,6 +118,7 @@ class Files::Impl {
   void Drop(const State& state);
   void MaybeDrop(const State& state, Later& later);
   void EndMode(FileState& state, Later& later);
+  void ReleaseAll();
   bool PagesKept(index::Ino ino, const index::ContentId& content) const;
   Result<std::shared_ptr<const Fd>> Writable(FileState& state);
 

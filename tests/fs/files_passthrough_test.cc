@@ -233,5 +233,35 @@ TEST_F(PassthroughTest, TruncateWithoutAHandleUnderAReader) {
   EXPECT_TRUE(Same(ReadAll(ino), Bytes(kLarge).substr(0, 10)));
 }
 
+// The kernel drops the releases that it has not told when a mount ends.
+TEST_P(PassthroughOfSize, WhatWasClosedRightBeforeTheEndIsAVersion) {
+  const auto bytes = Bytes(GetParam(), 3);
+  const auto ino = host_.Make("f");
+  auto app = CreateApp(ino);
+  ASSERT_TRUE(WriteAll(app.fd.get(), 0, bytes));
+  app.fd.Reset();
+  host_.Stop();
+  EXPECT_TRUE(host_.catalogue->DirtyFiles().value().empty());
+  EXPECT_EQ(host_.Versions(ino), 1U);
+  EXPECT_EQ(host_.Id(ino), index::ContentIdOf(bytes));
+  host_.Start(true);
+  EXPECT_TRUE(Same(ReadAll(ino), bytes));
+}
+
+TEST_P(PassthroughOfSize, WhoeverWritesOnAfterTheEndIsNotCutOff) {
+  const auto bytes = Bytes(GetParam(), 3);
+  const auto ino = host_.Make("f");
+  auto app = CreateApp(ino);
+  ASSERT_TRUE(WriteAll(app.fd.get(), 0, bytes));
+  host_.Stop();
+  EXPECT_EQ(host_.Versions(ino), 0U) << "it may still change";
+  ASSERT_TRUE(WriteAll(app.fd.get(), bytes.size(), "more"));
+  app.fd.Reset();
+  host_.backing.Reset();
+  host_.Start(true);
+  ASSERT_TRUE(host_.Quiet());
+  EXPECT_TRUE(Same(ReadAll(ino), bytes + "more"));
+}
+
 }  // namespace
 }  // namespace btfc::fs
