@@ -9,8 +9,6 @@
 namespace btfc::index {
 namespace {
 
-constexpr int kBusyTimeoutMs = 2000;  // only a foreign program with the file open makes us wait
-
 // The daemon has its cache for itself. So its connections need no locks of the file system for each
 // read, and share the index of the log in memory of their own.
 constexpr const char* kOneProcess = "unix-excl";

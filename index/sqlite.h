@@ -109,6 +109,9 @@ class Sql {
 // One connection with its prepared statements. One thread at a time.
 class Database {
  public:
+  // Only a foreign program with the file open makes anybody wait.
+  static constexpr int kBusyTimeoutMs = 2000;
+
   enum class Mode { kReadWrite, kReadOnly };
   static Result<std::unique_ptr<Database>> Open(const std::filesystem::path& file, Mode mode);
   ~Database();

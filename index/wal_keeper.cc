@@ -13,6 +13,8 @@ namespace btfc::index {
 namespace {
 
 constexpr int kCheckpointPages = 4000;  // 16 MiB since the last one
+constexpr int kCheckpointPages = 4000;  // 16 MiB since the last one
+constexpr int kReadersMs = 20;          // what writers wait for who still reads from the log
 
 }  // namespace
 
@@ -118,7 +120,8 @@ void WalKeeper::Run() {
 }
 
 void WalKeeper::Checkpoint(bool keep_writers_out) {
-  // A passive checkpoint disturbs nobody, but the log only starts over when nobody wrote meanwhile.
+  // A passive checkpoint disturbs nobody, but the log only starts over when nobody wrote meanwhile,
+  // and nobody reads from it at the next write.
   std::unique_lock<WriteGate> gate(write_gate_, std::defer_lock);
   if (keep_writers_out) {
     gate.lock();
@@ -126,8 +129,10 @@ void WalKeeper::Checkpoint(bool keep_writers_out) {
   }
   fault::Pass("index.checkpoint");
   const std::lock_guard database(database_mutex_);
-  const int code = sqlite3_wal_checkpoint_v2(database_->handle(), nullptr,
-                                             SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  const int mode = keep_writers_out ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE;
+  sqlite3_busy_timeout(database_->handle(), kReadersMs);
+  const int code = sqlite3_wal_checkpoint_v2(database_->handle(), nullptr, mode, nullptr, nullptr);
+  sqlite3_busy_timeout(database_->handle(), Database::kBusyTimeoutMs);
   fault::Pass("index.moved");
   if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) {
     spdlog::warn("index: cannot move the log into the database: {}",

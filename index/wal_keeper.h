@@ -19,8 +19,8 @@ namespace btfc::index {
 // Any thread.
 class WalKeeper {
  public:
-  // 128 MiB: writers wait, so that the log starts over.
-  static constexpr int kTooManyPages = 32 * 1000;
+  // 47 MiB: writers wait, so that the log starts over.
+  static constexpr int kTooManyPages = 12 * 1000;
   // For SQLite: a log that grew longer, because readers or a busy machine kept it from starting
   // over, is cut to this when it does. Not to nothing: what is written over is synced sooner than
   // what is appended.
