@@ -152,7 +152,9 @@ Collection::Verdict Collection::Judge(const Giver& giver) {
   const bool this_aware = Ready(mine, giver.collected, giver.parts, known_before_);
   if (!behind && aware && this_aware) return Verdict::kTake;
   if (this_aware || Busy() || Fits(giver.collected)) return Verdict::kNotYet;
-  if (behind && !aware && mine < giver.horizon) return Verdict::kNotYet;
+  // Both let go of what the other one has not heard of: one of them begins anew.
+  const bool told = Covers(giver.horizon, collected());
+  if (behind && !told && !(giver.horizon < mine)) return Verdict::kNotYet;
   return Verdict::kLeftBehind;
 }
 
