@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kNamesWait{1000};
 constexpr std::chrono::milliseconds kWithdrawWait{10000};
-constexpr std::chrono::milliseconds kDiskLook{200};
+constexpr std::chrono::milliseconds kDiskLook{200};  // at least, between two looks
 constexpr int kUrgentRest = 10;  // times what a collection for want of room took
 constexpr std::size_t kUnusedAtOnce = 64;
 
@@ -131,11 +131,12 @@ void Collector::FileGone() {
   changed_.notify_all();
 }
 
-// While something waits for its collection, the disk is looked at now and then.
-void Collector::WaitForGone(std::unique_lock<std::mutex>& lock, Clock::time_point until) {
+// While something waits for its collection, the disk is looked at as often as it could have filled.
+void Collector::WaitForGone(std::unique_lock<std::mutex>& lock, Clock::time_point look,
+                            Clock::time_point until) {
   if (gone_) {
-    const auto next = std::min(until, Clock::now() + kDiskLook);
-    changed_.wait_until(lock, next, [this] { return stopping_ || !names_.empty(); });
+    changed_.wait_until(lock, std::min(until, look),
+                        [this] { return stopping_ || !names_.empty(); });
   } else {
     changed_.wait_until(lock, until, [this] { return stopping_ || gone_ || !names_.empty(); });
   }
@@ -144,7 +145,7 @@ void Collector::WaitForGone(std::unique_lock<std::mutex>& lock, Clock::time_poin
 void Collector::Run() {
   ::pthread_setname_np(::pthread_self(), "files-collect");
   auto next_collection = Clock::time_point::max();
-  auto next_urgent = Clock::time_point::min();
+  auto next_look = Clock::time_point::min();
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     if (started_ && next_collection == Clock::time_point::max()) {
@@ -152,9 +153,11 @@ void Collector::Run() {
     }
     const auto begin = Clock::now();
     bool urgent = false;
-    if (started_ && gone_ && begin >= next_urgent) {
+    if (started_ && gone_ && begin >= next_look) {
       lock.unlock();
-      urgent = IsNearlyFull(store_.objects_folder());
+      const auto room = RoomLeft(store_.objects_folder());
+      urgent = room == 0;
+      next_look = begin + std::max(kDiskLook, FilledNoSoonerThan(room));
       lock.lock();
       if (stopping_) break;
     }
@@ -166,7 +169,7 @@ void Collector::Run() {
       lock.lock();
       const auto end = Clock::now();
       next_collection = end + interval_;
-      next_urgent = end + std::max<Clock::duration>(kDiskLook, kUrgentRest * (end - begin));
+      next_look = end + std::max<Clock::duration>(kDiskLook, kUrgentRest * (end - begin));
     } else if (started_ && !names_.empty()) {
       changed_.wait_for(lock, kNamesWait, [this] { return stopping_; });
       if (stopping_) break;
@@ -176,7 +179,7 @@ void Collector::Run() {
     } else if (next_collection == Clock::time_point::max()) {
       changed_.wait(lock, [this] { return stopping_ || started_; });
     } else {
-      WaitForGone(lock, next_collection);
+      WaitForGone(lock, next_look, next_collection);
     }
   }
   const bool finish = started_ && finish_;

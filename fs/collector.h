@@ -64,7 +64,8 @@ class Collector {
   using Clock = std::chrono::steady_clock;
   void Run();
   void Unlink(index::Ino ino, const Name& name) const;
-  void WaitForGone(std::unique_lock<std::mutex>& lock, Clock::time_point until);
+  void WaitForGone(std::unique_lock<std::mutex>& lock, Clock::time_point look,
+                   Clock::time_point until);
   void LetNamesGo();
   void CollectObjects();
   bool Collect(const index::ContentId& id);

@@ -12,6 +12,7 @@ constexpr std::uint64_t kFreeShare = 20;  // a twentieth of the disk stays free 
 // To let go of something is a write of the index, which gives its reserve up for a removal: that
 // room is no room for others.
 constexpr std::uint64_t kIndexRoom = std::uint64_t{16} << 20U;
+constexpr std::uint64_t kFastestDisk = std::uint64_t{4} << 20U;  // bytes in a millisecond
 
 }  // namespace
 
@@ -28,10 +29,16 @@ index::VersionLimits LimitsOf(const VersionPolicy& policy, std::uint64_t kept,
   return limits;
 }
 
-bool IsNearlyFull(const std::filesystem::path& folder) {
+std::uint64_t RoomLeft(const std::filesystem::path& folder) {
   struct statvfs disk {};
-  if (::statvfs(folder.c_str(), &disk) != 0) return false;
-  return disk.f_bavail * disk.f_frsize < disk.f_blocks * disk.f_frsize / kFreeShare + kIndexRoom;
+  if (::statvfs(folder.c_str(), &disk) != 0) return kIndexRoom;  // nobody knows
+  const std::uint64_t free = disk.f_bavail * disk.f_frsize;
+  const std::uint64_t to_stay = disk.f_blocks * disk.f_frsize / kFreeShare + kIndexRoom;
+  return free - std::min(free, to_stay);
+}
+
+std::chrono::milliseconds FilledNoSoonerThan(std::uint64_t room) {
+  return std::chrono::milliseconds(room / kFastestDisk);
 }
 
 void PruneVersions(index::Catalogue& catalogue, const VersionPolicy& policy,

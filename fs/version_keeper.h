@@ -1,6 +1,7 @@
 // How much room earlier versions may take on this disk.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <unordered_set>
@@ -23,8 +24,11 @@ struct VersionPolicy {
 index::VersionLimits LimitsOf(const VersionPolicy& policy, std::uint64_t kept,
                               std::uint64_t disk_size, std::uint64_t disk_free);
 
-// So little is free on the disk of this folder that earlier versions give way to what is.
-bool IsNearlyFull(const std::filesystem::path& folder);
+// Bytes that can be written to the disk of this folder until so little is free that earlier
+// versions give way to what is. 0: so it is.
+std::uint64_t RoomLeft(const std::filesystem::path& folder);
+// How soon nothing could fill as much.
+std::chrono::milliseconds FilledNoSoonerThan(std::uint64_t room);
 
 // Lets go of what is beyond the policy. Any thread.
 void PruneVersions(index::Catalogue& catalogue, const VersionPolicy& policy,

@@ -293,6 +293,14 @@ void Catalogue::Impl::SetSelf(const DeviceId& self, std::uint64_t incarnation) {
   incarnation_ = incarnation;
 }
 
+Result<void> Catalogue::Impl::SyncSelf() {
+  const std::uint64_t taken = selves_taken_;
+  if (selves_synced_ >= taken) return Ok();
+  const auto synced = keeper_->Sync();
+  if (synced) selves_synced_ = taken;
+  return synced;
+}
+
 // A group that cannot be committed stays this host's own: nobody is told.
 Summary Catalogue::Impl::Known() {
   (void)Settle();

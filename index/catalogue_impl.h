@@ -105,6 +105,9 @@ class Catalogue::Impl {
 
   // A remote delta may have made this cache another device.
   void SetSelf(const DeviceId& self, std::uint64_t incarnation);
+  // Before a row of a new device goes out, it must be certain that this is the one.
+  Result<void> SyncSelf();
+  bool self_synced() const { return selves_synced_ >= selves_taken_; }
   void TakeNewIncarnation(Session& session);
   SessionContext MakeContext() const;
   std::array<std::uint8_t, 16> NewId();
@@ -146,6 +149,7 @@ class Catalogue::Impl {
   void AfterFailure(const StorageFailure& failure);
   void NoteIfDamage(const StorageFailure& failure) const {
     if (failure.code() == Error::kCorrupt) NoteDamage(options_.path, failure.what());
+    if (IsSickDisk(failure.code())) NoteSickDisk(options_.path, failure.code());
   }
   void Reload();
 
@@ -194,6 +198,7 @@ class Catalogue::Impl {
   mutable std::mutex state_mutex_;
   DeviceId self_;
   std::uint64_t incarnation_ = 0;
+  std::atomic<std::uint64_t> selves_taken_{0}, selves_synced_{0};  // since it was opened
   std::optional<Look> look_;
   bool continues_ = false;  // opened with all that the process before it answered
   Summary known_;
@@ -239,17 +244,15 @@ auto Catalogue::Impl::Write(const std::string& record, Op&& op)
     }
     const bool other_self = session.self() != Self();
     const std::uint64_t incarnation = other_self ? IncarnationNumber(*tables_) : 0;
+    if (other_self) ++selves_taken_;  // before anybody can see its rows
     fault::Pass("index.commit");
     transaction->Commit();
     fault::Pass("index.committed");
-    if (other_self) {
-      // Before a row of the new device goes out, it must be certain that this is the one.
-      if (const auto synced = keeper_->Sync(); !synced) return synced.error();
-      SetSelf(session.self(), incarnation);
-    }
+    if (other_self) SetSelf(session.self(), incarnation);
     Committed(session.known());
     if (session.members_changed()) LoadRemoved();
     gate.unlock();
+    if (other_self) (void)SyncSelf();  // else at the next cut
     Tell(changes, session.wrote() || publish_due_.exchange(false));
     return result;
   } catch (const StorageFailure& failure) {

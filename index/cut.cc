@@ -1,4 +1,5 @@
 // Deltas on their way out: a cursor over all rows that the other one lacks.
+#include <cerrno>
 #include <utility>
 
 #include "index/catalogue_impl.h"
@@ -76,6 +77,7 @@ class Cutter : public DeltaReader {
     } catch (const StorageFailure& failure) {
       // Nothing of it goes out: others would take a damaged row for what this host has.
       if (failure.code() == Error::kCorrupt) NoteDamage(path_, failure.what());
+      if (IsSickDisk(failure.code())) NoteSickDisk(path_, failure.code());
       done_ = true;
       return failure.code();
     }
@@ -140,12 +142,14 @@ class Cutter : public DeltaReader {
 
 Result<std::unique_ptr<DeltaReader>> Catalogue::Cut(const Summary& since) {
   BOOST_OUTCOME_TRYV(impl_->Settle());
+  BOOST_OUTCOME_TRYV(impl_->SyncSelf());  // not while something is read: that may be in its way
   BOOST_OUTCOME_TRYA(database, impl_->TakeReader());
   try {
     Impl* const impl = impl_.get();
     auto cutter = std::make_unique<Cutter>(
         std::move(database), impl->devices(), impl->options().path, since,
         [impl](std::unique_ptr<Database> reader) { impl->GiveReader(std::move(reader)); });
+    if (!impl->self_synced()) return Errno(EAGAIN);  // it became another device meanwhile
     if (!cutter->HasRows()) return std::unique_ptr<DeltaReader>();
     return std::unique_ptr<DeltaReader>(std::move(cutter));
   } catch (const StorageFailure& failure) {

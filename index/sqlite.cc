@@ -14,10 +14,23 @@ namespace {
 constexpr const char* kOneProcess = "unix-excl";
 
 // SQLite knows a full disk by ENOSPC only, takes a quota that is used up for a broken disk, and
-// keeps no errno of a commit that failed. So its writes come by here.
+// keeps no errno of a commit that failed. And it takes what a disk cannot read for a file that is
+// malformed. So its reads and writes come by here.
+using Pread = ssize_t (*)(int, void*, size_t, off_t);
 using Pwrite = ssize_t (*)(int, const void*, size_t, off_t);
-Pwrite g_pwrite = nullptr;       // SQLite's own; set once, before the first database is opened
-thread_local int t_no_room = 0;  // errno of this thread's last write that found no room
+Pread g_pread = nullptr;            // SQLite's own; set once, before the first database is opened
+Pwrite g_pwrite = nullptr;          // and so is this
+thread_local int t_no_room = 0;     // errno of this thread's last write that found no room
+thread_local int t_unreadable = 0;  // errno of its last read that failed
+
+ssize_t NotingPread(int fd, void* bytes, size_t size, off_t offset) {
+  const ssize_t got = g_pread(fd, bytes, size, offset);
+  if (got < 0 && errno != EINTR) {
+    t_unreadable = errno;
+    errno = EREMOTEIO;  // not one of those that it takes for a malformed file
+  }
+  return got;
+}
 
 ssize_t NotingPwrite(int fd, const void* bytes, size_t size, off_t offset) {
   const ssize_t written = g_pwrite(fd, bytes, size, offset);
@@ -28,18 +41,22 @@ ssize_t NotingPwrite(int fd, const void* bytes, size_t size, off_t offset) {
   return written;
 }
 
-void NoteRoom() {
+template <class Call>
+void LeadHere(const std::string& name, Call* own, Call here) {
   sqlite3_vfs* const vfs = sqlite3_vfs_find(nullptr);
-  for (const char* name : {"pwrite", "pwrite64"}) {  // it uses one of them
-    const auto former = vfs->xGetSystemCall(vfs, name);
+  for (const auto& each : {name, name + "64"}) {  // it uses one of them
+    const auto former = vfs->xGetSystemCall(vfs, each.c_str());
     if (former == nullptr) continue;
-    g_pwrite = reinterpret_cast<Pwrite>(former);
-    vfs->xSetSystemCall(vfs, name, reinterpret_cast<sqlite3_syscall_ptr>(&NotingPwrite));
+    *own = reinterpret_cast<Call>(former);
+    vfs->xSetSystemCall(vfs, each.c_str(), reinterpret_cast<sqlite3_syscall_ptr>(here));
   }
 }
 
+void ForgetErrors() { t_no_room = t_unreadable = 0; }
+
 std::error_code CodeOf(int sqlite_code, int system_errno) {
   const int no_room = std::exchange(t_no_room, 0);
+  const int unreadable = std::exchange(t_unreadable, 0);
   switch (sqlite_code & 0xff) {
     case SQLITE_FULL:
       return Errno(no_room != 0 ? no_room : ENOSPC);
@@ -57,6 +74,7 @@ std::error_code CodeOf(int sqlite_code, int system_errno) {
     case SQLITE_IOERR:
       if (no_room != 0) return Errno(no_room);
       if (system_errno == ENOSPC || system_errno == EDQUOT) return Errno(system_errno);
+      if (unreadable != 0) return Errno(unreadable);
       return Error::kStorage;
     default:
       return Error::kStorage;
@@ -105,7 +123,7 @@ Statement& Statement::operator<<(std::string_view bytes) {
 }
 
 bool Statement::Step() {
-  t_no_room = 0;  // of a checkpoint or a rollback, of which nobody asked why
+  ForgetErrors();  // of a checkpoint or a rollback, of which nobody asked why
   const int code = sqlite3_step(handle_);
   if (code == SQLITE_ROW) return true;
   if (code != SQLITE_DONE) database_->Throw(code);
@@ -140,10 +158,12 @@ Result<std::unique_ptr<Database>> Database::Open(const std::filesystem::path& fi
   // process uses SQLite: then it counts.
   static const bool configured = [] {
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
-    NoteRoom();
+    LeadHere("pread", &g_pread, &NotingPread);
+    LeadHere("pwrite", &g_pwrite, &NotingPwrite);
     return true;
   }();
   (void)configured;
+  ForgetErrors();
   sqlite3* handle = nullptr;
   // NOMUTEX: the catalogue sees to it that one thread uses a connection at a time.
   const int flags =
@@ -168,6 +188,7 @@ Database::~Database() {
 }
 
 sqlite3_stmt* Database::Compile(const char* sql, bool lasting) {
+  ForgetErrors();
   sqlite3_stmt* handle = nullptr;
   const unsigned flags = lasting ? SQLITE_PREPARE_PERSISTENT : 0;
   const int code = sqlite3_prepare_v3(handle_, sql, -1, flags, &handle, nullptr);
@@ -189,7 +210,7 @@ Statement Database::Prepare(Sql sql) {
 }
 
 void Database::Execute(const std::string& sql) {
-  t_no_room = 0;
+  ForgetErrors();
   const int code = sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr);
   if (code != SQLITE_OK) Throw(code);
 }

@@ -21,6 +21,7 @@
 #include "fs/object_store.h"
 #include "fs/scrub.h"
 #include "index/catalogue.h"
+#include "index/damage.h"
 #include "mount-helper/bridge.h"
 #include "mount-helper/cache_lock.h"
 #include "mount-helper/cluster_files.h"
@@ -235,6 +236,11 @@ bool Daemon::OpenIndex() {
                     "rebuild --alone ...` if there is no other host)",
                     file, empty ? "empty: what it held is lost" : "damaged",
                     ShellWord(request_.cache.native())));
+  }
+  if (index::IsSickDisk(catalogue.error())) {
+    return Fail(kExitFailed, fmt::format("the disk does not give the index {}: {}; it may be "
+                                         "failing. Nothing was changed",
+                                         file, catalogue.error().message()));
   }
   if (catalogue.error() == make_error_code(Error::kTooNew)) {
     return Fail(

@@ -24,6 +24,11 @@ json Status(const MountRequest& request, index::Catalogue& catalogue, const fs::
                                  "): unmount and run `btfc rebuild`");
     status["health"] = "warning";
   }
+  if (const auto sickness = index::SicknessOf(request.cache / "index.db")) {
+    status["warnings"].push_back("the disk of " + request.cache.native() + " could not be read (" +
+                                 *sickness + "): it may be failing, look at the system's log");
+    status["health"] = "warning";
+  }
   AddScrub(status, scrub);
   status["cluster"] = request.spec;
   status["mount_point"] = request.mount_point.native();

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -10,7 +11,11 @@
 #include <cerrno>
 #include <cstdarg>
 #include <cstdio>
+#include <filesystem>
 #include <initializer_list>
+#include <map>
+#include <mutex>
+#include <string>
 #include <utility>
 
 namespace btfc::fs {
@@ -20,6 +25,9 @@ std::atomic<bool> g_armed = false;
 std::atomic<unsigned> g_calls = 0;
 std::atomic<unsigned> g_nth = 0;
 std::atomic<int> g_error = 0;
+std::atomic<bool> g_unreadable = false;
+std::mutex g_looks_mutex;
+std::map<std::string, unsigned> g_looks;  // guarded by g_looks_mutex; by the folder's name
 
 // Whether this call is the one; errno is set.
 bool Fails() {
@@ -41,9 +49,30 @@ IoFaults::~IoFaults() { g_armed = false; }
 
 unsigned IoFaults::Calls() { return g_calls; }
 
+unsigned LooksAtRoomOf(const char* folder) {
+  const std::lock_guard lock(g_looks_mutex);
+  return g_looks[folder];
+}
+
+UnreadableDisk::UnreadableDisk() { g_unreadable = true; }
+UnreadableDisk::~UnreadableDisk() { g_unreadable = false; }
+
+namespace {
+
+ssize_t ReadAt(int fd, void* bytes, size_t size, off_t offset) {
+  if (g_unreadable) {
+    errno = EIO;
+    return -1;
+  }
+  return ::syscall(SYS_pread64, fd, bytes, size, offset);
+}
+
+}  // namespace
+
 }  // namespace btfc::fs
 
 using btfc::fs::Fails;
+using btfc::fs::ReadAt;
 
 // NOLINTBEGIN(bugprone-reserved-identifier): the linker's names
 #define BTFC_WRAP(name, parameters, arguments) \
@@ -66,6 +95,15 @@ BTFC_WRAP(futimens, (int fd, const timespec times[2]), (fd, times))
 int __real_posix_fallocate(int fd, off_t offset, off_t size);
 int __wrap_posix_fallocate(int fd, off_t offset, off_t size) {  // answers the error itself
   return Fails() ? errno : __real_posix_fallocate(fd, offset, size);
+}
+
+int __real_statvfs(const char* path, struct statvfs* disk);
+int __wrap_statvfs(const char* path, struct statvfs* disk) {
+  {
+    const std::lock_guard lock(btfc::fs::g_looks_mutex);
+    ++btfc::fs::g_looks[std::filesystem::path(path).filename()];
+  }
+  return __real_statvfs(path, disk);
 }
 
 ssize_t __real_pwrite(int fd, const void* bytes, size_t size, off_t offset);
@@ -91,6 +129,12 @@ int __wrap_open(const char* path, int flags, ...) {
 
 // SQLite's, too: its library finds these before the C library's.
 int fsync(int fd) { return Fails() ? -1 : static_cast<int>(::syscall(SYS_fsync, fd)); }
+ssize_t pread(int fd, void* bytes, size_t size, off_t offset) {
+  return ReadAt(fd, bytes, size, offset);
+}
+ssize_t pread64(int fd, void* bytes, size_t size, off64_t offset) {
+  return ReadAt(fd, bytes, size, offset);
+}
 int fdatasync(int fd) { return Fails() ? -1 : static_cast<int>(::syscall(SYS_fdatasync, fd)); }
 
 }  // extern "C"

@@ -18,6 +18,18 @@ class IoFaults {
   static unsigned Calls();
 };
 
+// How often anybody asked how much room there is on the disk of a folder that is called so.
+unsigned LooksAtRoomOf(const char* folder);
+
+// While it lives nothing that this program or SQLite asks for by pread() can be read.
+class UnreadableDisk {
+ public:
+  UnreadableDisk();
+  ~UnreadableDisk();
+  UnreadableDisk(const UnreadableDisk&) = delete;
+  UnreadableDisk& operator=(const UnreadableDisk&) = delete;
+};
+
 // From now on SQLite asks here, too. Before the first database is opened.
 void WatchSqlite();
 

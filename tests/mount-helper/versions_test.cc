@@ -114,5 +114,12 @@ TEST(VersionKeeper, YieldsWhereTheDiskIsNearlyFull) {
   EXPECT_EQ(fs::LimitsOf({.age_ns = 5, .percent = 10, .bytes = 7}, 50, 1000, 500).bytes, 7U);
 }
 
+TEST(VersionKeeper, LooksAtTheDiskAsOftenAsItCouldFill) {
+  using std::chrono::seconds;
+  EXPECT_EQ(fs::FilledNoSoonerThan(0), seconds(0));
+  EXPECT_LT(fs::FilledNoSoonerThan(std::uint64_t{1} << 30U), seconds(1));
+  EXPECT_GT(fs::FilledNoSoonerThan(std::uint64_t{1} << 40U), seconds(60));
+}
+
 }  // namespace
 }  // namespace btfc::mount_helper
