@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -100,9 +101,10 @@ struct FileState {  // NOLINT(clang-analyzer-optin.performance.Padding)
 
   // --- waiting
   std::list<std::shared_ptr<OpenCall>> parked;
-  std::list<std::shared_ptr<ReadCall>> reads;  // kAbsent
-  bool delivered = false;                      // kAbsent: somebody has read bytes of `content`
-  std::shared_ptr<ReadCall> fetch;             // the whole object was asked for
+  std::list<std::function<void(bool)>> changed;  // busy: who told of a change from elsewhere
+  std::list<std::shared_ptr<ReadCall>> reads;    // kAbsent
+  bool delivered = false;                        // kAbsent: somebody has read bytes of `content`
+  std::shared_ptr<ReadCall> fetch;               // the whole object was asked for
   Alarm::Id fetch_alarm = 0;
   std::uint64_t fetched_blocks = 0;  // of the partial file, when last looked at
 

@@ -213,7 +213,17 @@ bool Files::Impl::MoveOn(const State& state, Later& later) {
   return true;
 }
 
-bool Files::Impl::ContentChanged(index::Ino ino) {
+// A copy or a commit has ended.
+void Files::Impl::EndBusy(const State& state, Later& later) {
+  state->busy = false;
+  for (auto& answer : std::exchange(state->changed, {})) {
+    later.Add([this, ino = state->ino, answer = std::move(answer)] {
+      if (const auto superseded = ContentChanged(ino, answer)) answer(*superseded);
+    });
+  }
+}
+
+std::optional<bool> Files::Impl::ContentChanged(index::Ino ino, std::function<void(bool)> answer) {
   Later later;
   auto [state, lock] = FindLockedState(ino);
   if (!state) {
@@ -221,8 +231,10 @@ bool Files::Impl::ContentChanged(index::Ino ino) {
     kept_pages_.erase(ino);
     return false;
   }
-  // A commit of this host may be what was changed again.
-  state->idle.wait(lock, [&s = *state, this] { return !s.busy || abandon_; });
+  if (state->busy) {  // a commit of this host may be what was changed again
+    state->changed.push_back(std::move(answer));
+    return std::nullopt;
+  }
   if (state->dropped || state->Dirty() || state->orphan || state->phase == Phase::kUnloaded) {
     return false;  // merged when this host's own version is committed
   }
@@ -409,7 +421,9 @@ Result<bool> Files::SetTimes(index::Ino ino, std::optional<std::int64_t> atime_n
 }
 void Files::Unlinked(index::Ino ino) { impl_->Unlinked(ino); }
 void Files::Forgotten(index::Ino ino) { impl_->Forgotten(ino); }
-bool Files::ContentChanged(index::Ino ino) { return impl_->ContentChanged(ino); }
+std::optional<bool> Files::ContentChanged(index::Ino ino, std::function<void(bool)> later) {
+  return impl_->ContentChanged(ino, std::move(later));
+}
 void Files::Lost(const index::ContentId& id) { impl_->Lost(id); }
 void Files::Arrived(const index::ContentId& id) { impl_->Arrived(id); }
 Files::Status Files::GetStatus() const { return impl_->GetStatus(); }

@@ -140,8 +140,10 @@ class Files {
   void Forgotten(index::Ino ino);
 
   // The catalogue got another content for this inode (a delta). True if the inode has open handles
-  // that keep the old one: the mount gives the new content a new node.
-  bool ContentChanged(index::Ino ino);
+  // that keep the old one: the mount gives the new content a new node. While the file is being
+  // copied or committed here, which may take minutes, nothing: `later` gets the answer afterwards,
+  // unless Stop comes before.
+  std::optional<bool> ContentChanged(index::Ino ino, std::function<void(bool)> later);
   // An object's bytes turned out wrong, and it is not here any more: what the kernel keeps of it is
   // read again at the next open.
   void Lost(const index::ContentId& id);

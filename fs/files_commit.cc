@@ -228,7 +228,7 @@ void Files::Impl::CommitSmall(const State& state, const struct stat& now) {
   if (!changed) {
     Later later;
     const std::lock_guard lock(state->mutex);
-    state->busy = false;
+    EndBusy(state, later);
     state->frozen_ctime_ns.reset();
     return CommitFailed(state, changed.error(), later);
   }
@@ -305,7 +305,7 @@ void Files::Impl::Publish(const State& state, index::NewVersion version, bool ch
   fault::Pass("commit.row");
   Later later;
   const std::lock_guard lock(state->mutex);
-  state->busy = false;
+  EndBusy(state, later);
   state->frozen_ctime_ns.reset();
   if (!published && published.error() == Errno(ESTALE)) {
     state->orphan = true;

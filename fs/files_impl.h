@@ -87,7 +87,7 @@ class Files::Impl {
                         std::optional<std::int64_t> mtime_ns);
   void Unlinked(index::Ino ino);
   void Forgotten(index::Ino ino);
-  bool ContentChanged(index::Ino ino);
+  std::optional<bool> ContentChanged(index::Ino ino, std::function<void(bool)> answer);
   void Lost(const index::ContentId& id);
   void Arrived(const index::ContentId& id);
   Status GetStatus() const;
@@ -119,6 +119,7 @@ class Files::Impl {
   void MaybeDrop(const State& state, Later& later);
   void EndMode(FileState& state, Later& later);
   void ReleaseAll();
+  void EndBusy(const State& state, Later& later);
   bool PagesKept(index::Ino ino, const index::ContentId& content) const;
   Result<std::shared_ptr<const Fd>> Writable(FileState& state);
 

@@ -245,7 +245,7 @@ void Files::Impl::Convert(const State& state, const std::shared_ptr<Conversion>&
   }
   Later later;
   const std::lock_guard lock(state->mutex);
-  state->busy = false;
+  EndBusy(state, later);
   state->idle.notify_all();
   if (plan->take && (plan->keep || !converted)) {
     later.Add([this, id] {

@@ -128,9 +128,10 @@ void Filesystem::TimesMoved(index::Ino ino) {
   }
 }
 
-void Filesystem::NoticeContent(index::Ino ino, std::vector<Invalidator::Notice>* notices) {
+void Filesystem::NoticeContent(index::Ino ino, bool superseded,
+                               std::vector<Invalidator::Notice>* notices) {
   using What = Invalidator::Notice::What;
-  if (!files_.ContentChanged(ino)) {
+  if (!superseded) {
     const NodeId node = nodes_.Current(ino);
     if (nodes_.Knows(node)) notices->push_back({What::kContent, node, {}});
     return;
@@ -144,6 +145,15 @@ void Filesystem::NoticeContent(index::Ino ino, std::vector<Invalidator::Notice>*
   for (const auto& link : links.value()) {
     notices->push_back({What::kEntry, nodes_.Current(link.parent), link.name});
   }
+}
+
+// Nothing while the file is busy: the kernel is told afterwards.
+std::optional<bool> Filesystem::ChangeContent(index::Ino ino) {
+  return files_.ContentChanged(ino, [this, ino](bool superseded) {
+    std::vector<Invalidator::Notice> notices;
+    NoticeContent(ino, superseded, &notices);
+    invalidator_.Queue(std::move(notices));
+  });
 }
 
 void Filesystem::NoticeNameless(index::Ino ino) {
@@ -172,7 +182,9 @@ void Filesystem::Changed(const std::vector<index::Change>& changes) {
         inodes.insert(change.ino);
         break;
       case index::Change::What::kContent:
-        NoticeContent(change.ino, &notices);
+        if (const auto superseded = ChangeContent(change.ino)) {
+          NoticeContent(change.ino, *superseded, &notices);
+        }
         break;
       case index::Change::What::kWanted:
       case index::Change::What::kUnwanted:

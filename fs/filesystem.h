@@ -144,7 +144,8 @@ class Filesystem {
   void NotePrivileges(std::uint32_t mode) {
     if ((mode & (S_ISUID | S_ISGID)) != 0) ++privilege_epoch_;
   }
-  void NoticeContent(index::Ino ino, std::vector<Invalidator::Notice>* notices);
+  std::optional<bool> ChangeContent(index::Ino ino);
+  void NoticeContent(index::Ino ino, bool superseded, std::vector<Invalidator::Notice>* notices);
   void NoticeNameless(index::Ino ino);
 
   static void Interrupted(fuse_req_t request, void* ticket);

@@ -406,6 +406,13 @@ class Host {
     }
     return names;
   }
+  // Another host's version was applied: whether open handles keep the old one.
+  bool ContentChanged(index::Ino ino) {
+    Answer<bool> later;
+    const auto superseded =
+        files->ContentChanged(ino, [done = later.Done()](bool answer) { done(answer); });
+    return superseded ? *superseded : later.Wait().value();
+  }
   // As the swarm does when the last piece is there.
   void Arrive(const index::ContentId& id, std::string_view bytes) {
     WriteFile(store->PartialPath(id), bytes);

@@ -188,7 +188,7 @@ class History {
       open.kept = old.bytes;
       open_here = true;
     }
-    ASSERT_EQ(host_.files->ContentChanged(old.ino), open_here);
+    ASSERT_EQ(host_.ContentChanged(old.ino), open_here);
     old.bytes = now;
   }
   bool Committed(std::size_t file) {

@@ -236,7 +236,7 @@ TEST_F(RemoteTest, AChangeWithNobodyThereIsSeenByTheNextOpen) {
   const auto ino = FileThere("f", "old");
   EXPECT_TRUE(Same(here_.ReadAll(ino), "old"));
   Rewrite("f", "new");
-  EXPECT_FALSE(here_.files->ContentChanged(ino));
+  EXPECT_FALSE(here_.ContentChanged(ino));
   const auto opened = here_.MustOpen(ino, O_RDONLY);
   EXPECT_FALSE(opened.keep_cache);
   EXPECT_TRUE(Same(here_.Read(opened.handle, 0, 10).value(), "new"));
@@ -258,8 +258,8 @@ TEST_P(Superseded, ReadersKeepTheirs) {
   const auto reader = here_.MustOpen(ino, O_RDONLY);
   Rewrite("f", new_bytes);
   if (size > index::kInlineMax) here_.Arrive(here_.Id(ino), new_bytes);
-  EXPECT_TRUE(here_.files->ContentChanged(ino));
-  EXPECT_FALSE(here_.files->ContentChanged(ino)) << "nobody has the new one open";
+  EXPECT_TRUE(here_.ContentChanged(ino));
+  EXPECT_FALSE(here_.ContentChanged(ino)) << "nobody has the new one open";
   EXPECT_TRUE(Same(here_.Read(reader.handle, 0, size).value(), old_bytes));
   EXPECT_TRUE(Same(here_.ReadAll(ino), new_bytes));
   const auto writer = here_.MustOpen(ino, O_RDWR);
@@ -276,7 +276,7 @@ TEST_F(RemoteTest, TheSameContentAgainChangesNothing) {
   const auto ino = FileThere("f", "same");
   const auto reader = here_.MustOpen(ino, O_RDONLY);
   Rewrite("f", "same");
-  EXPECT_FALSE(here_.files->ContentChanged(ino));
+  EXPECT_FALSE(here_.ContentChanged(ino));
   here_.Close(reader.handle);
 }
 
@@ -285,7 +285,7 @@ TEST_F(RemoteTest, AWriterIsNotDisturbedAndBothContentsStay) {
   const auto writer = here_.MustOpen(ino, O_RDWR);
   here_.Write(writer.handle, "mine");
   Rewrite("f", "theirs");
-  EXPECT_FALSE(here_.files->ContentChanged(ino));
+  EXPECT_FALSE(here_.ContentChanged(ino));
   EXPECT_TRUE(Same(here_.Read(writer.handle, 0, 10).value(), "mine"));
   here_.Close(writer.handle);
   ASSERT_TRUE(here_.Quiet());
@@ -296,13 +296,42 @@ TEST_F(RemoteTest, AWriterIsNotDisturbedAndBothContentsStay) {
   EXPECT_EQ(contents, (std::set<std::string>{"mine", "theirs"}));
 }
 
+// Copying a big file takes minutes, and who tells of the change has others to tell of.
+TEST_F(RemoteTest, WhoTellsOfAChangeDoesNotWaitForACopy) {
+  RestartHere(true);
+  const auto bytes = Bytes(kLarge);
+  const auto ino = FileThere("f", bytes);
+  here_.Arrive(here_.Id(ino), bytes);
+  const auto reader = here_.MustOpen(ino, O_RDONLY);
+  here_.source.HoldWithdrawals();
+  Answer<Opened> opened;
+  here_.files->Open(ino, O_RDWR, opened.Done());
+  ASSERT_TRUE(here_.files->Busy(ino));
+  Rewrite("f", "theirs");
+  Answer<bool> superseded;
+  auto told = std::async(std::launch::async, [&] {
+    return here_.files->ContentChanged(ino,
+                                       [done = superseded.Done()](bool answer) { done(answer); });
+  });
+  EXPECT_EQ(told.wait_for(kPatience), std::future_status::ready);
+  EXPECT_FALSE(superseded.ready());
+  here_.source.LetWithdrawalsGo();
+  EXPECT_FALSE(told.get());
+  const auto writer = opened.Wait();
+  ASSERT_TRUE(writer);
+  EXPECT_FALSE(superseded.Wait().value()) << "merged with the commit";
+  here_.Close(writer.value().handle);
+  here_.Close(reader.handle);
+  EXPECT_TRUE(here_.Quiet());
+}
+
 TEST_F(RemoteTest, AnOpenThatWaitsGetsTheNewContent) {
   const auto ino = FileThere("f", bytes_);
   Answer<Opened> answer;
   here_.files->Open(ino, O_RDWR, answer.Done());
   EXPECT_EQ(here_.source.waiting(), 1U);
   Rewrite("f", "small now");
-  EXPECT_FALSE(here_.files->ContentChanged(ino));
+  EXPECT_FALSE(here_.ContentChanged(ino));
   const auto opened = answer.Wait();
   ASSERT_TRUE(opened);
   EXPECT_TRUE(Same(here_.Read(opened.value().handle, 0, 20).value(), "small now"));

@@ -249,7 +249,7 @@ TEST_F(FilesTest, PagesAreKeptUntilTheBytesChange) {
     // As a delta does.
     ASSERT_TRUE(host_.catalogue->BeginWrite(ino, false));
     ASSERT_TRUE(host_.catalogue->Commit(ino, {index::ContentIdOf("other"), "other", 1}, false));
-    EXPECT_FALSE(host_.files->ContentChanged(ino));
+    EXPECT_FALSE(host_.ContentChanged(ino));
     opened = host_.MustOpen(ino, O_RDONLY);
     EXPECT_FALSE(opened.keep_cache);
     host_.Close(opened.handle);
