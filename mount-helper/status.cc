@@ -189,6 +189,14 @@ const char* HealthOf(const json& status, const torrent::SwarmStatus& swarm) {
   return swarm.peers.empty() ? "alone" : "complete";
 }
 
+json RefusedOf(const torrent::SwarmStatus& status) {
+  json addresses = json::array();
+  for (const auto& from : status.refused) {
+    addresses.push_back({{"address", from.ip}, {"connections", from.connections}});
+  }
+  return addresses;
+}
+
 }  // namespace
 
 json GatherStatus(index::Catalogue& catalogue, const fs::Files& files, const torrent::Swarm& swarm,
@@ -204,6 +212,7 @@ json GatherStatus(index::Catalogue& catalogue, const fs::Files& files, const tor
                  {"coming", ComingOf(catalogue, files, swarm_status)},
                  {"complete_peers", std::ranges::count_if(swarm_status.peers, HasEverything)},
                  {"refused_peers", swarm_status.refused_peers},
+                 {"refused_from", RefusedOf(swarm_status)},
                  {"late_connections", swarm_status.late_connections},
                  {"bad_messages", swarm_status.bad_messages},
                  {"writing", files_status.writing},

@@ -68,6 +68,19 @@ std::string Headline(const json& status) {
   return line;
 }
 
+constexpr std::size_t kRefusedShown = 5;  // addresses
+
+std::string RefusedFrom(const json& status) {
+  std::string text;
+  std::size_t shown = 0;
+  const auto from = List(status, "refused_from");
+  for (const auto& address : from) {
+    if (shown++ == kRefusedShown) break;
+    text += (text.empty() ? " from " : ", ") + OneLine(address.value("address", ""));
+  }
+  return text + (from.size() > kRefusedShown ? ", ..." : "");
+}
+
 std::string Hosts(const json& status) {
   const auto peers = List(status, "peers");
   const auto devices = List(status, "devices");
@@ -78,8 +91,8 @@ std::string Hosts(const json& status) {
     text += Item(fmt::format("{:<16} {}", OneLine(peer.value("name", "")), PeerState(peer)));
   }
   if (const auto refused = status.value("refused_peers", 0ULL); refused > 0) {
-    text += Item(fmt::format("{} refused: another cluster's key, or none (the log names them)",
-                             Plural(refused, "connection", "connections")));
+    text += Item(fmt::format("{}{} refused: another cluster's key, or none",
+                             Plural(refused, "connection", "connections"), RefusedFrom(status)));
   }
   return text;
 }

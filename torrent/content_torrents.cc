@@ -55,6 +55,7 @@ class ContentTorrents::Impl {
     return found != entries_.end() && found->second.told && !found->second.closing;
   }
   std::size_t count() const { return entries_.size(); }
+  std::optional<Loop::Clock::time_point> last_unloaded() const { return last_unloaded_; }
 
   ContentTraffic traffic(const index::ContentId& id) const {
     const auto found = entries_.find(id);
@@ -105,6 +106,7 @@ class ContentTorrents::Impl {
     Entry& entry = found->second;
     entry.on_closed.push_back(std::move(closed));
     if (std::exchange(entry.closing, true)) return;
+    last_unloaded_ = Loop::Clock::now();
     if (entry.handle.is_valid()) session_.session->remove_torrent(entry.handle);
   }
 
@@ -261,6 +263,7 @@ class ContentTorrents::Impl {
   SessionHandle& session_;
   Loop& loop_;
   const Events events_;
+  std::optional<Loop::Clock::time_point> last_unloaded_;
   std::uint64_t last_number_ = 0;
   std::map<index::ContentId, Entry> entries_;
 };
@@ -286,6 +289,9 @@ void ContentTorrents::Urge(const index::ContentId& id, const std::vector<std::ui
   impl_->Urge(id, now, soon);
 }
 void ContentTorrents::WantAll(const index::ContentId& id) { impl_->WantAll(id); }
+std::optional<Loop::Clock::time_point> ContentTorrents::last_unloaded() const {
+  return impl_->last_unloaded();
+}
 void ContentTorrents::Unload(const index::ContentId& id, std::function<void()> closed) {
   impl_->Unload(id, std::move(closed));
 }

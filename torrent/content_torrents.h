@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -63,6 +64,8 @@ class ContentTorrents {
   void WantAll(const index::ContentId& id);
   // `closed` when its file is closed; at once if it is not loaded.
   void Unload(const index::ContentId& id, std::function<void()> closed);
+  // When one was unloaded last; nothing if none was yet.
+  std::optional<Loop::Clock::time_point> last_unloaded() const;
 
  private:
   class Impl;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <boost/asio/ssl/error.hpp>
 #include <condition_variable>
 #include <libtorrent/add_torrent_params.hpp>
 #include <libtorrent/alert_types.hpp>
@@ -312,6 +313,7 @@ class Session::Impl {
       if (tls && peer->error.category() != boost::system::system_category()) {
         // What the look-up of the name in the handshake ends with here, if there is none.
         const bool no_such =
+            peer->error.category() == boost::asio::error::get_ssl_category() &&
             ERR_GET_REASON(static_cast<unsigned>(peer->error.value())) == SSL_R_CALLBACK_FAILED;
         refused_(peer->endpoint.address().to_string(),
                  no_such ? Refusal::kNoSuchTorrent : Refusal::kOther, peer->error.message());

@@ -2,10 +2,12 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <chrono>
+#include <functional>
 #include <future>
+#include <map>
 #include <mutex>
-#include <set>
 #include <utility>
 
 #include "torrent/content_info.h"
@@ -32,6 +34,8 @@ constexpr milliseconds kFetcherTick{100};
 constexpr milliseconds kAddressCheck{5000};
 constexpr milliseconds kDropUnneeded{60'000};
 constexpr std::size_t kRefusedNamedMax = 1000;
+constexpr std::size_t kRefusedShownMax = 20;
+constexpr std::chrono::minutes kLateMax{5};  // a fetch tries its holders again for so long
 
 }  // namespace
 
@@ -168,6 +172,7 @@ class Swarm::Impl final : public LinkListener {
     }
     fetcher_->Fill(status);
     status.refused_peers = refused_;
+    status.refused = RefusedAddresses();
     status.late_connections = late_;
     status.bad_messages = members_.bad_messages();
     if (dialer_) status.unresolved_peers = dialer_->Unresolved();
@@ -367,11 +372,15 @@ class Swarm::Impl final : public LinkListener {
     loop_.PostAfter(kAddressCheck, [this] { CheckAddresses(); });
   }
 
-  // A member that comes for an object whose torrent was unloaded just now asks for it again.
+  // A member that comes for an object whose torrent was unloaded not long ago: it asks for it
+  // again. Else who comes from a member's address, and names a torrent that there is not, is
+  // another.
   bool CameLate(const std::string& ip, Refusal refusal) const {
+    if (refusal != Refusal::kNoSuchTorrent || !torrents_) return false;
+    const auto unloaded = torrents_->last_unloaded();
+    if (!unloaded || Loop::Clock::now() - *unloaded > kLateMax) return false;
     const auto peers = members_.Peers();
-    return refusal == Refusal::kNoSuchTorrent &&
-           std::ranges::any_of(peers, [&](const PeerPtr& peer) { return peer->link->ip == ip; });
+    return std::ranges::any_of(peers, [&](const PeerPtr& peer) { return peer->link->ip == ip; });
   }
 
   void Refused(const std::string& ip, Refusal refusal, const std::string& what) {
@@ -380,13 +389,27 @@ class Swarm::Impl final : public LinkListener {
       return;
     }
     ++refused_;
-    if (refused_named_.size() < kRefusedNamedMax && refused_named_.insert(ip).second) {
-      spdlog::warn(
-          "refused a connection with {}: usually one with another cluster's key, or none (TLS: "
-          "{}); "
-          "further ones are counted only",
-          ip, what);
+    {
+      const std::lock_guard lock(refused_mutex_);
+      const bool named = refused_from_.contains(ip);
+      if (!named && refused_from_.size() >= kRefusedNamedMax) return;
+      if (++refused_from_[ip] > 1) return;
     }
+    spdlog::warn(
+        "refused a connection with {}: usually one with another cluster's key, or none (TLS: {}); "
+        "further ones are counted only",
+        ip, what);
+  }
+
+  std::vector<RefusedAddress> RefusedAddresses() const {
+    std::vector<RefusedAddress> addresses;
+    {
+      const std::lock_guard lock(refused_mutex_);
+      for (const auto& [ip, connections] : refused_from_) addresses.push_back({ip, connections});
+    }
+    std::ranges::stable_sort(addresses, std::ranges::greater(), &RefusedAddress::connections);
+    if (addresses.size() > kRefusedShownMax) addresses.resize(kRefusedShownMax);
+    return addresses;
   }
 
   const SwarmOptions options_;
@@ -408,9 +431,10 @@ class Swarm::Impl final : public LinkListener {
   std::optional<Fetcher> fetcher_;
   std::optional<Holder> holder_;
   std::optional<Dialer> dialer_;
-  bool started_ = false;                 // on the loop
-  std::vector<Loop::Task> early_;        // on the loop
-  std::set<std::string> refused_named_;  // on the loop
+  bool started_ = false;           // on the loop
+  std::vector<Loop::Task> early_;  // on the loop
+  mutable std::mutex refused_mutex_;
+  std::map<std::string, std::uint64_t> refused_from_;  // guarded by refused_mutex_
   std::atomic<std::uint64_t> refused_ = 0;
   std::atomic<std::uint64_t> late_ = 0;
   std::mutex stop_mutex_;

@@ -59,14 +59,20 @@ struct TransferStatus {
   int sources = 0;
 };
 
+struct RefusedAddress {
+  std::string ip;
+  std::uint64_t connections = 0;
+};
+
 struct SwarmStatus {
   std::uint16_t port = 0;
   std::vector<PeerStatus> peers;
   std::vector<TransferStatus> fetching;
-  std::uint64_t waiting = 0;           // objects wanted, not begun
-  bool no_room = false;                // the disk is too full to fetch what nobody waits for
-  std::uint64_t refused_peers = 0;     // bad certificates
-  std::uint64_t late_connections = 0;  // of members, to an object's torrent that was unloaded
+  std::uint64_t waiting = 0;            // objects wanted, not begun
+  bool no_room = false;                 // the disk is too full to fetch what nobody waits for
+  std::uint64_t refused_peers = 0;      // bad certificates
+  std::vector<RefusedAddress> refused;  // where they came from, those first that came most
+  std::uint64_t late_connections = 0;   // of members, to an object's torrent that was unloaded
   std::uint64_t bad_messages = 0;
   std::vector<std::string> unresolved_peers;  // of SwarmOptions::peers: names without an address
   std::vector<std::string> absent_listen;     // of SwarmOptions::listen: not on this host now

@@ -91,34 +91,73 @@ std::string Message(Kind kind, const google::protobuf::MessageLite& message) {
   return Extended(kExtensionId, static_cast<char>(kind) + message.SerializeAsString());
 }
 
-// Answers pile up for who does not read them: such a member is ended before that fills the memory.
-TEST_F(FloodTest, WhoAsksAndReadsNothingIsEnded) {
+// A member that asks and never reads.
+class SilentMember {
+ public:
+  SilentMember(TestHost& host, const ClusterKey& cluster) {
+    std::string why;
+    const auto node = LoadOrMakeNode(dir_.path(), cluster, &why).value();
+    EXPECT_TRUE(peer_.Connect(host.ip(), host.swarm->Status().port));
+    EXPECT_TRUE(peer_.Handshake(cluster, node));
+    EXPECT_TRUE(peer_.Greet(cluster));
+    EXPECT_TRUE(peer_.Send(Extended(0, "d1:md4:btfci1eee")));
+    EXPECT_TRUE(peer_.Send(Message(Kind::kHello, HelloOf(node, "silent"))));
+    EXPECT_TRUE(host.WaitForPeers(1));
+    wire::Want want;
+    for (int i = 0; i < kContentsMax; ++i) {
+      auto* const content = want.add_contents();
+      content->set_root(RandomBytes(32, static_cast<unsigned>(i)));
+      content->set_size(2'000'000);
+    }
+    question_ = Message(Kind::kWant, want);
+  }
+  // The answer is about as long. The bytes sent, 0 if the connection has ended.
+  std::size_t Ask() { return peer_.Send(question_) ? question_.size() : 0; }
+
+ private:
+  TempDir dir_;
+  RawPeer peer_;
+  std::string question_;
+};
+
+constexpr std::size_t kFarTooMuch = 400'000'000;  // bytes
+
+// Faster than it can be answered: the questions pile up.
+TEST_F(FloodTest, WhoAsksWithoutEndIsEnded) {
   TestHost host(cluster_, 136);
   host.Start();
-  std::string why;
-  TempDir dir;
-  const auto node = LoadOrMakeNode(dir.path(), cluster_, &why).value();
-  RawPeer silent;
-  ASSERT_TRUE(silent.Connect(host.ip(), PortOf(host)));
-  ASSERT_TRUE(silent.Handshake(cluster_, node));
-  ASSERT_TRUE(silent.Greet(cluster_));
-  ASSERT_TRUE(silent.Send(Extended(0, "d1:md4:btfci1eee")));
-  ASSERT_TRUE(silent.Send(Message(Kind::kHello, HelloOf(node, "silent"))));
-  ASSERT_TRUE(host.WaitForPeers(1));
-  wire::Want want;
-  for (int i = 0; i < kContentsMax; ++i) {
-    auto* const content = want.add_contents();
-    content->set_root(RandomBytes(32, static_cast<unsigned>(i)));
-    content->set_size(2'000'000);
-  }
-  const std::string question = Message(Kind::kWant, want);
-  constexpr std::size_t kFarTooMuch = 400'000'000;  // bytes
+  SilentMember silent(host, cluster_);
   std::size_t sent = 0;
-  while (sent < kFarTooMuch && silent.Send(question)) sent += question.size();
+  while (sent < kFarTooMuch) {
+    const std::size_t asked = silent.Ask();
+    if (asked == 0) break;
+    sent += asked;
+  }
   EXPECT_LT(sent, kFarTooMuch);
   EXPECT_TRUE(host.WaitForPeers(0));
   EXPECT_GT(host.swarm->Status().bad_messages, 0U);
   ExpectServed(host, 137);
+}
+
+// Each question is answered before the next one comes. The answers pile up: such a member is ended
+// before they fill the memory.
+TEST_F(FloodTest, WhoAsksAndReadsNothingIsEnded) {
+  TestHost host(cluster_, 138);
+  host.Start();
+  SilentMember silent(host, cluster_);
+  std::uint64_t answered = 0;
+  while (answered < kFarTooMuch && silent.Ask() > 0) {
+    const std::uint64_t before = answered;
+    ASSERT_TRUE(host.WaitUntil([&](const SwarmStatus& status) {
+      if (!status.peers.empty()) answered = status.peers[0].sent_bytes;
+      return status.peers.empty() || answered > before;
+    }));
+  }
+  EXPECT_GT(answered, std::uint64_t{50'000'000}) << "as much may be on its way";
+  EXPECT_LT(answered, std::uint64_t{120'000'000});
+  EXPECT_TRUE(host.WaitForPeers(0));
+  EXPECT_EQ(host.swarm->Status().bad_messages, 1U);
+  ExpectServed(host, 139);
 }
 
 }  // namespace

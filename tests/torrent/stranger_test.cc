@@ -115,6 +115,24 @@ TEST_F(StrangerTest, OtherClusterOfTheSameNameGetsNothing) {
   EXPECT_EQ(stranger.replica.count(), 0U);
 }
 
+// Two daemons on one machine, or behind one router: of two clusters.
+TEST_F(StrangerTest, AStrangerAtAMembersAddressIsNamed) {
+  TestHost a(cluster_, 86);
+  TestHost member(cluster_, 87);
+  TestHost stranger(NewCluster(), 88);
+  stranger.SetIp(member.ip());
+  a.Start();
+  member.Start({a.address()});
+  ASSERT_TRUE(a.WaitForPeers(1));
+  stranger.Start({a.address()});
+  EXPECT_TRUE(a.WaitUntil([&](const SwarmStatus& status) {
+    return status.refused.size() == 1 && status.refused[0].ip == member.ip() &&
+           status.refused[0].connections > 0 && status.refused_peers > 0;
+  }));
+  EXPECT_EQ(a.swarm->Status().late_connections, 0U);
+  EXPECT_EQ(a.swarm->Status().peers.size(), 1U);
+}
+
 TEST_F(StrangerTest, KnowingTheCertificateIsNotEnough) {
   // Whoever got hold of the CA certificate, but not of its key, can name the control torrent.
   ClusterKey forged = NewCluster();
