@@ -349,7 +349,7 @@ TEST_F(RemoteTest, AReaderThatGotNothingGoesOnWithTheNewContent) {
   EXPECT_EQ(here_.source.waiting(), 2U);
   const auto bytes = Bytes(kLarge / 2, 2);
   Rewrite("f", bytes);
-  EXPECT_FALSE(here_.files->ContentChanged(ino));
+  EXPECT_FALSE(here_.ContentChanged(ino));
   EXPECT_EQ(here_.source.cancelled(), 2);
   EXPECT_TRUE(Same(behind.Wait().value(), "")) << "it is shorter now";
   EXPECT_FALSE(read.ready());
@@ -375,7 +375,7 @@ TEST_F(RemoteTest, AReaderThatGotNothingReadsWhatIsThere) {
     const auto bytes = Bytes(size, 2);
     Rewrite(name, bytes);
     if (size > index::kInlineMax) here_.Arrive(here_.Id(ino), bytes);
-    EXPECT_FALSE(here_.files->ContentChanged(ino));
+    EXPECT_FALSE(here_.ContentChanged(ino));
     EXPECT_TRUE(Same(read.Wait().value(), bytes.substr(500, 100)));
     EXPECT_EQ(here_.source.waiting(), 0U);
     here_.files->Cancel(ticket);  // was answered: nothing happens
@@ -389,7 +389,7 @@ TEST_F(RemoteTest, AReadThatAsksAnewCanBeCancelled) {
   Answer<std::string> read;
   const auto ticket = here_.files->Read(reader.handle, 0, 100, read.Done());
   Rewrite("f", Bytes(kLarge, 2));
-  EXPECT_FALSE(here_.files->ContentChanged(ino));
+  EXPECT_FALSE(here_.ContentChanged(ino));
   EXPECT_EQ(here_.source.waiting(), 1U);
   here_.files->Cancel(ticket);
   EXPECT_EQ(read.Wait().error(), Errno(EINTR));
@@ -411,7 +411,7 @@ TEST_F(RemoteTest, AReaderThatGotSomeIsToldThatTheRestIsGone) {
   EXPECT_TRUE(Same(first.Wait().value(), bytes_.substr(0, 100)));
   here_.files->Read(reader.handle, 100000, 100, second.Done());
   Rewrite("f", Bytes(kLarge, 2));
-  EXPECT_TRUE(here_.files->ContentChanged(ino));
+  EXPECT_TRUE(here_.ContentChanged(ino));
   here_.files->Read(reader.handle, 200000, 100, third.Done());
   EXPECT_EQ(second.Wait().error(), Errno(ESTALE));
   EXPECT_EQ(third.Wait().error(), Errno(ESTALE));

@@ -74,6 +74,12 @@ TEST(StartTest, AMemberThatComesLateForAnObjectIsNotRefused) {
     return peer.Connect(host.ip(), host.swarm->Status().port) &&
            peer.Handshake(cluster, node, std::string(40, 'a'));
   };
+  const auto id = host.objects->Put(RandomBytes(3 << 20U, 1));
+  member.swarm->Want(id);
+  ASSERT_TRUE(member.objects->WaitFor(id));
+  std::promise<void> unloaded;
+  host.swarm->Withdraw(id, [&] { unloaded.set_value(); });
+  unloaded.get_future().wait();
   EXPECT_FALSE(come());
   EXPECT_TRUE(
       host.WaitUntil([](const SwarmStatus& status) { return status.late_connections == 1; }));
