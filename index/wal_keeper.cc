@@ -13,7 +13,6 @@ namespace btfc::index {
 namespace {
 
 constexpr int kCheckpointPages = 4000;  // 16 MiB since the last one
-constexpr int kCheckpointPages = 4000;  // 16 MiB since the last one
 constexpr int kReadersMs = 20;          // what writers wait for who still reads from the log
 
 }  // namespace
