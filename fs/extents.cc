@@ -33,11 +33,12 @@ struct Extent {
   std::optional<std::uint64_t> shift;  // from there to the place on the disk, modulo 2^64
 };
 
-Result<std::vector<Extent>> ExtentsOf(int fd) {
+Result<std::vector<Extent>> ExtentsOf(int fd, const std::function<bool()>& cancelled) {
   std::vector<Extent> all;
   std::vector<std::uint64_t> room((sizeof(fiemap) + kAtOnce * sizeof(fiemap_extent)) / 8);
   auto* request = reinterpret_cast<fiemap*>(room.data());  // NOLINT(*-reinterpret-cast)
   for (std::uint64_t from = 0;;) {
+    if (cancelled()) return Error::kCancelled;
     *request = {};
     request->fm_start = from;
     request->fm_length = kEnd - from;
@@ -87,9 +88,12 @@ bool Same(const Extent* one, const Extent* other) {
 
 }  // namespace
 
-Result<WrittenRanges> UnsharedRanges(int base, int file) {
-  BOOST_OUTCOME_TRYA(there, ExtentsOf(base));
-  BOOST_OUTCOME_TRYA(here, ExtentsOf(file));
+Result<WrittenRanges> UnsharedRanges(int base, int file, const std::function<bool()>& cancelled) {
+  BOOST_OUTCOME_TRYA(base_file, StatOf(base));
+  BOOST_OUTCOME_TRYA(other_file, StatOf(file));
+  if (base_file.st_ino == other_file.st_ino) return Errno(EINVAL);  // one file shares all, always
+  BOOST_OUTCOME_TRYA(there, ExtentsOf(base, cancelled));
+  BOOST_OUTCOME_TRYA(here, ExtentsOf(file, cancelled));
   WrittenRanges unshared;
   Walk in_base(there), in_file(here);
   for (std::uint64_t at = 0; at < kEnd;) {

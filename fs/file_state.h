@@ -103,7 +103,6 @@ struct FileState {  // NOLINT(clang-analyzer-optin.performance.Padding)
   std::list<std::shared_ptr<OpenCall>> parked;
   std::list<std::function<void(bool)>> changed;  // busy: who told of a change from elsewhere
   std::list<std::shared_ptr<ReadCall>> reads;    // kAbsent
-  bool delivered = false;                        // kAbsent: somebody has read bytes of `content`
   std::shared_ptr<ReadCall> fetch;               // the whole object was asked for
   Alarm::Id fetch_alarm = 0;
   std::uint64_t fetched_blocks = 0;  // of the partial file, when last looked at
@@ -149,9 +148,8 @@ struct ReadCall {
   std::size_t length = 0;
   Files::Done<std::string> done;
   PendingCalls::Ticket ticket = 0;
-  std::mutex mutex;  // guards what follows; taken after the state's
-  index::ContentId content;
   // The ContentSource's number of the request; it is known only when Request has returned.
+  std::mutex mutex;
   std::uint64_t request = 0;
   bool given_up = false;
 };

@@ -197,22 +197,6 @@ void Files::Impl::Forgotten(index::Ino ino) {
   collector_.FileGone();
 }
 
-// Readers that have not got a byte of a version that is not here get the next one, as if they had
-// opened the file now: perhaps no host has kept the former. With the lock; false: they have.
-bool Files::Impl::MoveOn(const State& state, Later& later) {
-  if (state->phase != Phase::kAbsent || state->delivered) return false;
-  auto now = catalogue_.GetFile(state->ino);
-  if (!now || !Load(state, std::move(now.value()), later)) return false;
-  state->pages_good = false;
-  if (state->phase == Phase::kAbsent) {
-    AskAnew(state, later);
-  } else {
-    RestartReads(state, later);
-  }
-  RunParked(state, later);
-  return true;
-}
-
 // A copy or a commit has ended.
 void Files::Impl::EndBusy(const State& state, Later& later) {
   state->busy = false;
@@ -248,9 +232,7 @@ std::optional<bool> Files::Impl::ContentChanged(index::Ino ino, std::function<vo
     MaybeDrop(state, later);
     return false;
   }
-  if (node && MoveOn(state, later)) return false;
   state->detached = true;
-  for (const auto& call : state->reads) EndSoon(*call);
   state->pages_good = false;
   if (state->work_name) ReleaseWorkName(*state, nullptr);
   StopFetch(*state, later);
@@ -270,6 +252,7 @@ void Files::Impl::Lost(const index::ContentId& id) {
   std::vector<State> states;
   {
     const std::lock_guard lock(tables_mutex_);
+    doubtful_.insert(id);  // for good: a working file may have begun as a copy of it
     std::erase_if(kept_pages_,
                   [mark = MarkOf(id)](const auto& kept) { return kept.second == mark; });
     for (const auto& entry : states_) states.push_back(entry.second);

@@ -53,8 +53,6 @@ struct LiveStat {
 
 struct FilesOptions {
   std::chrono::milliseconds read_timeout{60000};
-  // The same for what another version has replaced: perhaps no host has kept it.
-  std::chrono::milliseconds superseded_timeout{5000};
   std::chrono::milliseconds collect_interval{60000};  // between looks for objects nobody needs
   std::chrono::milliseconds stop_timeout{30000};      // what Stop waits for commits
   std::chrono::milliseconds commit_retry{1000};       // after a full disk or the like; then longer

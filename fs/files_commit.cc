@@ -167,11 +167,18 @@ bool Files::Impl::Differs(const FileState& state, const index::ContentId& id) co
 
 // --- hashing (no lock)
 
+// Whether an object that was here perhaps does not hold what its name says.
+bool Files::Impl::Doubtful(const index::ContentId& id) const {
+  const std::lock_guard lock(tables_mutex_);
+  return doubtful_.contains(id);
+}
+
 // What need not be hashed again of a working file that began with a version's bytes: what the
 // daemon has not written to, or, if the kernel may have written past it, what still shares its
 // place on the disk with that version's object.
-std::optional<index::EarlierFile> Files::Impl::Earlier(const WriteBase& base, int file) const {
-  if (!base.written || !base.content) return std::nullopt;
+std::optional<index::EarlierFile> Files::Impl::Earlier(
+    const WriteBase& base, int file, const std::function<bool()>& cancelled) const {
+  if (!base.written || !base.content || Doubtful(*base.content)) return std::nullopt;
   if (base.passthrough && (!store_.reflinks() || base.content->size < kUnsharedMin)) {
     return std::nullopt;
   }
@@ -181,7 +188,7 @@ std::optional<index::EarlierFile> Files::Impl::Earlier(const WriteBase& base, in
   if (base.passthrough) {
     const auto object = OpenFile(store_.ObjectPath(*base.content), O_RDONLY);
     if (!object) return std::nullopt;
-    auto unshared = UnsharedRanges(object.value().get(), file);
+    auto unshared = UnsharedRanges(object.value().get(), file, cancelled);
     if (!unshared) return std::nullopt;
     written = std::move(unshared.value());
   }
@@ -246,10 +253,10 @@ void Files::Impl::HashAndCommit(const State& state, std::uint64_t epoch) {
   }
   const auto before = StatOf(file->get());
   const auto begin = CommitRests::Clock::now();
-  const auto earlier = Earlier(base, file->get());
-  const auto hashed = index::HashFile(
-      file->get(), [&] { return abandon_ || state->hash_epoch != epoch; }, options_.hash_threads,
-      earlier ? &*earlier : nullptr);
+  const auto cancelled = [&] { return abandon_ || state->hash_epoch != epoch; };
+  const auto earlier = Earlier(base, file->get(), cancelled);
+  const auto hashed =
+      index::HashFile(file->get(), cancelled, options_.hash_threads, earlier ? &*earlier : nullptr);
   const auto end = CommitRests::Clock::now();
   if (hashed) rests_.Made(state->ino, end - begin, end);
   const auto after = StatOf(file->get());
@@ -331,11 +338,18 @@ Result<std::unique_ptr<ObjectUse>> Files::Impl::PublishObject(FileState& state,
                                                               const index::NewVersion& version) {
   std::unique_ptr<ObjectUse> own;
   {
+    const auto path = store_.WorkPath(state.ino);
     const std::lock_guard lock(store_.NameLock(version.id));
-    BOOST_OUTCOME_TRYA(ours, store_.Link(store_.WorkPath(state.ino), version.id));
+    const bool was_there = store_.Has(version.id);
+    BOOST_OUTCOME_TRYA(ours, store_.Link(path, version.id));
     if (ours) own = objects_.Opened(version.id, state.file);
     fault::Pass("commit.linked");
-    BOOST_OUTCOME_TRYV(catalogue_.Commit(state.ino, version, false));
+    if (const auto row = catalogue_.Commit(state.ino, version, false); !row) {
+      own.reset();
+      // Nobody knows of it: it would take its room for ever, and change with the working file.
+      if (ours && !was_there) store_.Unlink(path, version.id).has_value();
+      return row.error();
+    }
   }
   return own;
 }

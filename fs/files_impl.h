@@ -17,6 +17,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -134,8 +135,6 @@ class Files::Impl {
   Opened AddHandle(const State& state, bool writer);
   KernelMode ChooseMode(FileState& state);
   Result<void> Load(const State& state, Later& later);
-  Result<void> Load(const State& state, index::FileNow now, Later& later);
-  bool MoveOn(const State& state, Later& later);
   Result<void> LoadObject(const State& state, const index::Content& content, Later& later);
   Ticket OpenInternally(index::Ino ino, int flags, std::function<void(Result<State>)> ready);
   void CloseInternally(const State& state);
@@ -159,10 +158,6 @@ class Files::Impl {
   // --- bytes of other hosts (files_read.cc)
   Ticket ReadAbsent(const State& state, std::uint64_t offset, std::size_t length,
                     Done<std::string> done, std::unique_lock<std::mutex> lock);
-  void Ask(const State& state, const index::ContentId& content,
-           const std::shared_ptr<ReadCall>& call);
-  void AskAnew(const State& state, Later& later);
-  void EndSoon(const ReadCall& call);
   void FinishAbsentRead(const State& state, const index::ContentId& content,
                         const std::shared_ptr<ReadCall>& call, const Result<void>& fetched);
   void GiveUp(ReadCall& call);
@@ -189,7 +184,9 @@ class Files::Impl {
   bool Differs(const FileState& state, const index::ContentId& id) const;
   void CommitQuiet(const State& state, std::uint64_t epoch);
   void CommitSmall(const State& state, const struct stat& now);
-  std::optional<index::EarlierFile> Earlier(const WriteBase& base, int file) const;
+  std::optional<index::EarlierFile> Earlier(const WriteBase& base, int file,
+                                            const std::function<bool()>& cancelled) const;
+  bool Doubtful(const index::ContentId& id) const;
   void HashAndCommit(const State& state, std::uint64_t epoch);
   void Publish(const State& state, index::NewVersion version, bool changed);
   Result<void> Abandon(const FileState& state, const index::NewVersion& version);
@@ -246,6 +243,7 @@ class Files::Impl {
   std::multimap<index::ContentId, std::weak_ptr<FileState>> waiting_;
   // Inodes without a state of which the kernel may have right pages: a mark of their content.
   std::unordered_map<index::Ino, std::uint64_t> kept_pages_;
+  std::set<index::ContentId> doubtful_;
 };
 
 }  // namespace btfc::fs

@@ -216,11 +216,6 @@ Result<void> Files::Impl::Load(const State& state, Later& later) {
   BOOST_OUTCOME_TRYA(now, catalogue_.GetFile(state->ino));
   const auto& content = now.node.content;
   if (state->handles > 0 && content.id != state->content) return Ok();  // they keep the old one
-  return Load(state, std::move(now), later);
-}
-
-Result<void> Files::Impl::Load(const State& state, index::FileNow now, Later& later) {
-  const auto& content = now.node.content;
   if (content.id != state->content) StopFetch(*state, later);
   if (now.node.nlink == 0) state->orphan = true;
   state->mtime_ns = now.node.mtime_ns;
@@ -242,7 +237,6 @@ Result<void> Files::Impl::LoadObject(const State& state, const index::Content& c
   state->bytes.reset();
   if (state->phase == Phase::kClean && state->object && state->content == content.id) return Ok();
   state->object.reset();
-  if (state->content != content.id) state->delivered = false;
   state->content = content.id;
   if (content.present) {
     auto object = objects_.Acquire(content.id);

@@ -10,10 +10,6 @@
 namespace btfc::fs {
 namespace {
 
-std::string PartOf(const std::string& bytes, std::uint64_t offset, std::size_t length) {
-  return offset < bytes.size() ? bytes.substr(offset, length) : std::string();
-}
-
 // Nobody here cancelled it, so EINTR would be a lie.
 std::error_code NotFetched(const std::error_code& why) {
   return Errno(why == Error::kCancelled ? EIO : ToErrno(why));
@@ -40,7 +36,7 @@ Files::Ticket Files::Impl::Read(Handle handle, std::uint64_t offset, std::size_t
   if (fd) {
     done(ReadUpTo(fd->get(), offset, length));
   } else {
-    done(PartOf(*bytes, offset, length));
+    done(offset < bytes->size() ? bytes->substr(offset, length) : std::string());
   }
   return 0;
 }
@@ -55,8 +51,7 @@ Files::Ticket Files::Impl::ReadAbsent(const State& state, std::uint64_t offset, 
   }
   auto call = std::make_shared<ReadCall>();
   call->offset = offset;
-  call->length = length;
-  call->content = content;
+  call->length = std::min<std::uint64_t>(length, content.size - offset);
   call->done = std::move(done);
   const auto ticket = pending_.Add(options_.read_timeout, [this, state, call](std::error_code why) {
     {
@@ -68,61 +63,18 @@ Files::Ticket Files::Impl::ReadAbsent(const State& state, std::uint64_t offset, 
   });
   call->ticket = ticket;
   state->reads.push_back(call);
-  if (state->detached) EndSoon(*call);
   lock.unlock();
-  Ask(state, content, call);
-  return ticket;
-}
-
-// Nothing if the call asks for another content by now.
-void Files::Impl::Ask(const State& state, const index::ContentId& content,
-                      const std::shared_ptr<ReadCall>& call) {
-  const auto length = std::min<std::uint64_t>(call->length, content.size - call->offset);
-  const auto request =
-      source_.Request(content, call->offset, length, [this, state, content, call](auto fetched) {
-        FinishAbsentRead(state, content, call, fetched);
-      });
+  const auto request = source_.Request(content, call->offset, call->length,
+                                       [this, state, content, call](Result<void> fetched) {
+                                         FinishAbsentRead(state, content, call, fetched);
+                                       });
   {
     const std::lock_guard call_lock(call->mutex);
-    if (!call->given_up && call->content == content) {
-      call->request = request;
-      return;
-    }
+    call->request = request;
+    if (!call->given_up) return ticket;
   }
   source_.Cancel(request);
-}
-
-// The state has got another content, which is not here either. With the lock.
-void Files::Impl::AskAnew(const State& state, Later& later) {
-  const auto content = state->content;
-  for (auto next = state->reads.begin(); next != state->reads.end();) {
-    const auto call = *next++;
-    if (call->offset >= content.size) {
-      state->reads.remove(call);
-      if (!pending_.Take(call->ticket)) continue;
-      later.Add([this, call] {
-        GiveUp(*call);
-        call->done(std::string());
-      });
-      continue;
-    }
-    std::uint64_t before = 0;
-    {
-      const std::lock_guard lock(call->mutex);
-      call->content = content;
-      before = std::exchange(call->request, 0);
-    }
-    later.Add([this, state, content, call, before] {
-      if (before != 0) source_.Cancel(before);
-      Ask(state, content, call);
-    });
-  }
-}
-
-// A read of what another version has replaced. With the state's lock.
-void Files::Impl::EndSoon(const ReadCall& call) {
-  alarm_->After(options_.superseded_timeout,
-                [this, ticket = call.ticket] { pending_.Cancel(ticket, Errno(ESTALE)); });
+  return ticket;
 }
 
 // While the object is in use here, nobody takes its file to write to it.
@@ -178,17 +130,13 @@ void Files::Impl::GiveUp(ReadCall& call) {
 void Files::Impl::FinishAbsentRead(const State& state, const index::ContentId& content,
                                    const std::shared_ptr<ReadCall>& call,
                                    const Result<void>& fetched) {
+  if (!pending_.Take(call->ticket)) return;
   {
     const std::lock_guard lock(state->mutex);
-    const std::lock_guard call_lock(call->mutex);
-    if (call->content != content) return;  // it asks for another one
-    if (fetched) state->delivered = true;
     state->reads.remove(call);
   }
-  if (!pending_.Take(call->ticket)) return;
   if (!fetched) return call->done(NotFetched(fetched.error()));
-  const auto length = std::min<std::uint64_t>(call->length, content.size - call->offset);
-  call->done(ReadFetched(content, call->offset, length));
+  call->done(ReadFetched(content, call->offset, call->length));
 }
 
 Result<std::string> Files::Impl::ReadFetched(const index::ContentId& content, std::uint64_t offset,
@@ -212,15 +160,12 @@ void Files::Impl::RestartReads(const State& state, Later& later) {
     later.Add([this, state, call] {
       GiveUp(*call);
       std::shared_ptr<const Fd> fd;
-      std::shared_ptr<const std::string> bytes;
       {
         const std::lock_guard lock(state->mutex);
         fd = state->ReadableFile();
-        bytes = state->bytes;
       }
-      if (!fd && !bytes) return call->done(Errno(EIO));
       call->done(fd ? ReadUpTo(fd->get(), call->offset, call->length)
-                    : PartOf(*bytes, call->offset, call->length));
+                    : Result<std::string>(Errno(EIO)));
     });
   }
 }

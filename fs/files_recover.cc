@@ -166,6 +166,8 @@ Result<void> Files::Impl::UnshareWorkFiles(Leftovers& left) {
     BOOST_OUTCOME_TRYV(catalogue_.SetPresent(*id, version));
     if (version) {
       left.verify.push_back(*id);
+      const std::lock_guard lock(tables_mutex_);
+      doubtful_.insert(*id);
     } else {
       BOOST_OUTCOME_TRYV(store_.Remove(*id));
     }
@@ -213,7 +215,12 @@ void Files::Impl::VerifyCommitted(const index::ContentId& id) {
   const auto fd = OpenFile(path, O_RDONLY);
   if (!fd || abandon_) return;
   const auto hashed = index::HashFile(fd.value().get(), [this] { return abandon_.load(); });
-  if (!hashed || hashed.value().id == id) return;
+  if (!hashed) return;
+  if (hashed.value().id == id) {
+    const std::lock_guard lock(tables_mutex_);
+    doubtful_.erase(id);
+    return;
+  }
   const std::lock_guard lock(store_.NameLock(id));
   struct stat now {};
   const auto hashed_file = StatOf(fd.value().get());

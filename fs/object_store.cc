@@ -139,6 +139,11 @@ Result<bool> ObjectStore::Link(const std::filesystem::path& working, const index
   return ours;
 }
 
+Result<void> ObjectStore::Unlink(const std::filesystem::path& working, const index::ContentId& id) {
+  BOOST_OUTCOME_TRYV(Remove(id));
+  return ChangeMode(working, kWorkMode);
+}
+
 Result<bool> ObjectStore::LinkAsIs(const std::filesystem::path& working,
                                    const index::ContentId& id) {
   const auto to = ObjectPath(id);

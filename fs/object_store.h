@@ -57,6 +57,8 @@ class ObjectStore {
   Result<bool> Link(const std::filesystem::path& working, const index::ContentId& id);
   // The same, but the file keeps its mode: it has a name outside the store (import=link).
   Result<bool> LinkAsIs(const std::filesystem::path& working, const index::ContentId& id);
+  // The reverse of Link, for a version that did not come about.
+  Result<void> Unlink(const std::filesystem::path& working, const index::ContentId& id);
   // objects/ -> `working`, mode 0600: the object's file is about to be changed. Replaces a file of
   // that name.
   Result<void> Take(const index::ContentId& id, const std::filesystem::path& working);

@@ -121,6 +121,7 @@ class FakeSource final : public ContentSource {
     done(Error::kCancelled);
   }
   void Hashed(const index::ContentId& id, const std::vector<index::Hash>& pieces) override {
+    if (on_hashed) on_hashed();
     const std::lock_guard lock(mutex_);
     pieces_[id] = pieces;
   }
@@ -144,6 +145,8 @@ class FakeSource final : public ContentSource {
       threads_.emplace_back(std::move(done));
     }
   }
+
+  std::function<void()> on_hashed;  // between hashing and the version's row
 
   // The next request that waits; the test answers it.
   Asked Take() {

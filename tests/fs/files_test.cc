@@ -361,5 +361,21 @@ TEST_F(FilesTest, ManyWritersOfManyFilesAtOnce) {
   }
 }
 
+// Its bytes had an object's name already: they would take their room for ever.
+TEST_F(FilesTest, AFileThatIsRemovedWhileItIsCommittedLeavesNothing) {
+  const auto ino = host_.Make("f");
+  const auto opened = host_.Create(ino);
+  host_.Write(opened.handle, Bytes(kLarge));
+  host_.source.on_hashed = [this, ino] {
+    ASSERT_TRUE(host_.catalogue->Unlink(index::kRootIno, "f"));
+    host_.files->Unlinked(ino);
+  };
+  host_.Close(opened.handle);
+  ASSERT_TRUE(host_.Quiet());
+  EXPECT_TRUE(Eventually([&] { return host_.WorkNames().empty(); }));
+  const auto objects = std::filesystem::recursive_directory_iterator(host_.store->objects_folder());
+  for (const auto& entry : objects) EXPECT_FALSE(entry.is_regular_file()) << entry.path();
+}
+
 }  // namespace
 }  // namespace btfc::fs

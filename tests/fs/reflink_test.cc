@@ -53,7 +53,7 @@ class ReflinkTest : public testing::TestWithParam<const char*> {
     ASSERT_TRUE(Reflink(base_.get(), file_.get()));
   }
   WrittenRanges Unshared() {
-    auto unshared = UnsharedRanges(base_.get(), file_.get());
+    auto unshared = UnsharedRanges(base_.get(), file_.get(), [] { return false; });
     EXPECT_TRUE(unshared) << unshared.error().message();
     return unshared ? unshared.value() : WrittenRanges();
   }

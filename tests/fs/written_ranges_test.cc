@@ -133,6 +133,21 @@ TEST_F(CostOfACommitTest, IsAPassAfterACrash) {
   EXPECT_EQ(host_.Id(ino), index::ContentIdOf(bytes));
 }
 
+// What the working file began with is not what the version's hashes say.
+TEST_F(CostOfACommitTest, IsAPassIfTheObjectWasFoundDamaged) {
+  std::string bytes = Bytes(kLarge);
+  const auto ino = host_.File("f", bytes);
+  const auto opened = host_.MustOpen(ino, O_RDWR);
+  host_.Write(opened.handle, "changed", 5 * kUnit);
+  bytes.replace(5 * kUnit, 7, "changed");
+  WriteBehind(ino, 8 * kUnit, "damage");
+  bytes.replace(8 * kUnit, 6, "damage");
+  host_.files->Lost(index::ContentIdOf(Bytes(kLarge)));
+  host_.Close(opened.handle);
+  ASSERT_TRUE(host_.Quiet());
+  EXPECT_EQ(host_.Id(ino), index::ContentIdOf(bytes));
+}
+
 // A file of a user who edits it below the mount, too, is read again.
 TEST_F(CostOfACommitTest, IsAPassForAFileWithNamesOutside) {
   std::string bytes = Bytes(kLarge);
