@@ -137,6 +137,7 @@ class FootprintTest : public testing::Test {
   void Live() {
     const auto large = RandomBytes(3 << 20, 1);
     WriteFile(Point() / "small", "1");
+    EXPECT_TRUE(Eventually([&] { return ReadFile(there() / "small") == "1"; }));  // a version
     WriteFile(Point() / "small", "2");
     WriteFile(Point() / "large", large);
     std::filesystem::create_directory(Point() / "folder");
