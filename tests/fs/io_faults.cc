@@ -122,6 +122,7 @@ int __real_open(const char* path, int flags, ...);
 int __wrap_open(const char* path, int flags, ...) {
   va_list rest;
   va_start(rest, flags);
+  // NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): va_start has initialized it
   const mode_t mode = (flags & O_CREAT) != 0 ? va_arg(rest, mode_t) : 0;
   va_end(rest);
   return Fails() ? -1 : __real_open(path, flags, mode);
