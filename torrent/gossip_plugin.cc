@@ -19,7 +19,6 @@ constexpr int kExtensionId = 20;  // of messages to us; libtorrent's own end at 
 constexpr int kBitTorrentExtended = 20;
 constexpr std::size_t kHeaderSize = 7;  // length, "extended", extension id, kind
 constexpr unsigned kFailuresMax = 2;  // libtorrent waits failures + 1 seconds before it dials again
-constexpr unsigned kDuplicateFailures = 31;
 constexpr std::chrono::seconds kConnectMax{3};
 constexpr int kOutboxMax = 64 * 1024 * 1024;  // bytes that one peer has not taken yet
 

@@ -27,6 +27,10 @@ class NetworkQueue {
   boost::asio::io_context* context_;
 };
 
+// The most that libtorrent counts for an address, which it dials after so many seconds and one:
+// that of a connection that was one too many.
+inline constexpr unsigned kDuplicateFailures = 31;
+
 // Used by libtorrent on its network thread.
 class ControlPlugin final : public lt::torrent_plugin {
  public:

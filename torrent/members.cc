@@ -98,6 +98,8 @@ void Members::LinkDown(const LinkPtr& link) {
       return;
     }
   }
+  // Its address may be the one that was not to be dialled soon, while this link was there.
+  events_.redial(connection.peer->link->ip, connection.peer->port);
 }
 
 void Members::SendHello(const LinkPtr& link) {

@@ -53,6 +53,7 @@ class Members {
     std::function<void(const PeerPtr&)> up;
     std::function<void(const PeerPtr&)> down;
     std::function<void(const std::string& ip, std::uint16_t port)> dial;
+    std::function<void(const std::string& ip, std::uint16_t port)> redial;
   };
 
   Members(MembersOptions options, Loop& loop, Events events);

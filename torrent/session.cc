@@ -192,6 +192,17 @@ class Session::Impl {
     if (!error && port != 0) control_.connect_peer({address, port}, {}, lt::pex_lt_v2);
   }
 
+  // What a tracker says of an address takes one from its count of failures (libtorrent's
+  // src/peer_list.cpp, update_peer): there is no other way to it once the connection is gone.
+  void Redial(const std::string& ip, std::uint16_t port) {
+    lt::error_code error;
+    const auto address = boost::asio::ip::make_address(ip, error);
+    if (error || port == 0) return;
+    for (unsigned i = 0; i < kDuplicateFailures; ++i) {
+      control_.connect_peer({address, port}, lt::peer_info::tracker, lt::pex_lt_v2);
+    }
+  }
+
   void RefreshAddresses() {
     auto addresses = ListenAddresses(options_.listen);
     if (addresses.empty() || addresses == addresses_ || !session_) return;
@@ -357,6 +368,7 @@ Result<std::unique_ptr<Session>> Session::Start(const SessionOptions& options, L
 void Session::Stop() { impl_->Stop(); }
 std::uint16_t Session::port() const { return impl_->port(); }
 void Session::Dial(const std::string& ip, std::uint16_t port) { impl_->Dial(ip, port); }
+void Session::Redial(const std::string& ip, std::uint16_t port) { impl_->Redial(ip, port); }
 void Session::RefreshAddresses() { impl_->RefreshAddresses(); }
 SessionHandle& Session::handle() { return impl_->handle(); }
 

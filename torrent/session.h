@@ -53,6 +53,9 @@ class Session {
   std::uint16_t port() const;
   // Another host's address and TLS port; dialled for ever from now on. Any thread.
   void Dial(const std::string& ip, std::uint16_t port);
+  // The same, and at once: how often it failed, or was one connection too many, counts no more. Any
+  // thread.
+  void Redial(const std::string& ip, std::uint16_t port);
   // Listens on what addresses this host has now. On the loop.
   void RefreshAddresses();
   // Internal.

@@ -28,9 +28,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr int kKilled = 128 + SIGKILL;
-// Some points need the other host, and libtorrent waits up to 32 s before it tries an address again
-// that failed so often in a row (a second for each time, 31 at most).
-constexpr auto kPointPatience = std::chrono::seconds(60);
+constexpr auto kPointPatience = std::chrono::seconds(15);
 // A point that was reached before may be passed too seldom for a later pass: killed anyway then.
 constexpr auto kPassPatience = std::chrono::seconds(2);
 

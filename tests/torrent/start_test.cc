@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <chrono>
 #include <future>
 #include <string>
@@ -29,6 +31,16 @@ std::string FirstConnection(const std::string& ip, std::uint16_t port, const Clu
   return "greeted";
 }
 
+// Starts the host, whose first call comes to a place where nobody is. It calls again in some
+// seconds.
+void FailToDial(TestHost& host, const std::string& ip, std::uint16_t port) {
+  namespace asio = boost::asio;
+  asio::io_context context;
+  asio::ip::tcp::acceptor place(context, {asio::ip::make_address(ip), port});
+  host.Start({ip + ":" + std::to_string(port)});
+  place.accept();
+}
+
 TEST(StartTest, TheFirstConnectionIsTaken) {
   const ClusterKey cluster = NewCluster();
   TempDir dir;
@@ -46,6 +58,38 @@ TEST(StartTest, TheFirstConnectionIsTaken) {
     ASSERT_EQ(first.get(), "greeted") << "start " << i;
   }
   EXPECT_EQ(host.swarm->Status().refused_peers, 0U);
+}
+
+// Two that dial each other get two connections and give one up, not to dial it again soon. When the
+// other one is lost, too, that counts no more: the host that comes back here dials nobody.
+TEST(StartTest, AHostWhoseSecondConnectionWasGivenUpIsFoundAgain) {
+  const ClusterKey cluster = NewCluster();
+  TestHost one(cluster, 76);
+  TestHost two(cluster, 77);
+  // The connection that the lower device made is the one that is kept.
+  TestHost& low = one.replica.self() < two.replica.self() ? one : two;
+  TestHost& high = &low == &one ? two : one;
+  const auto at = [](std::uint16_t port) {
+    return [port](SwarmOptions& options) { options.port = port; };
+  };
+  high.Start();
+  const std::uint16_t high_port = high.swarm->Status().port;
+  const std::string high_address = high.address();
+  high.Stop();
+  FailToDial(low, high.ip(), high_port);
+  const std::uint16_t low_port = low.swarm->Status().port;
+  const std::string low_address = low.address();
+  high.Start({low_address}, at(high_port));
+  ASSERT_TRUE(high.WaitUntil([&](const SwarmStatus& status) {
+    return status.peers.size() == 1 && status.peers[0].address != low_address;
+  }));
+  low.Stop();
+  const auto begin = std::chrono::steady_clock::now();
+  low.Start({}, at(low_port));
+  ASSERT_TRUE(high.WaitUntil([&](const SwarmStatus& status) {
+    return status.peers.size() == 1 && status.peers[0].address == low_address;
+  }));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
 }
 
 TEST(StartTest, AHostNameThatLeadsNowhereIsNamed) {
