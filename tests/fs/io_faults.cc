@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <condition_variable>
 #include <cstdarg>
 #include <cstdio>
 #include <filesystem>
@@ -16,6 +17,7 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <utility>
 
 namespace btfc::fs {
@@ -28,6 +30,19 @@ std::atomic<int> g_error = 0;
 std::atomic<bool> g_unreadable = false;
 std::mutex g_looks_mutex;
 std::map<std::string, unsigned> g_looks;  // guarded by g_looks_mutex; by the folder's name
+std::mutex g_held_mutex;                  // guards what follows
+std::condition_variable g_held_changed;
+std::string g_held;  // a path; none: empty
+std::thread::id g_holder;
+unsigned g_awaiting = 0;
+
+void WaitIfHeld(const char* path) {
+  std::unique_lock lock(g_held_mutex);
+  if (g_held != path || std::this_thread::get_id() == g_holder) return;
+  ++g_awaiting;
+  g_held_changed.wait(lock, [path] { return g_held != path; });
+  --g_awaiting;
+}
 
 // Whether this call is the one; errno is set.
 bool Fails() {
@@ -57,6 +72,25 @@ unsigned LooksAtRoomOf(const char* folder) {
 UnreadableDisk::UnreadableDisk() { g_unreadable = true; }
 UnreadableDisk::~UnreadableDisk() { g_unreadable = false; }
 
+HeldFile::HeldFile(const std::filesystem::path& path) {
+  const std::lock_guard lock(g_held_mutex);
+  g_held = path;
+  g_holder = std::this_thread::get_id();
+}
+
+HeldFile::~HeldFile() {
+  {
+    const std::lock_guard lock(g_held_mutex);
+    g_held.clear();
+  }
+  g_held_changed.notify_all();
+}
+
+bool HeldFile::Awaited() const {
+  const std::lock_guard lock(g_held_mutex);
+  return g_awaiting > 0;
+}
+
 namespace {
 
 ssize_t ReadAt(int fd, void* bytes, size_t size, off_t offset) {
@@ -73,6 +107,7 @@ ssize_t ReadAt(int fd, void* bytes, size_t size, off_t offset) {
 
 using btfc::fs::Fails;
 using btfc::fs::ReadAt;
+using btfc::fs::WaitIfHeld;
 
 // NOLINTBEGIN(bugprone-reserved-identifier): the linker's names
 #define BTFC_WRAP(name, parameters, arguments) \
@@ -125,6 +160,7 @@ int __wrap_open(const char* path, int flags, ...) {
   // NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): va_start has initialized it
   const mode_t mode = (flags & O_CREAT) != 0 ? va_arg(rest, mode_t) : 0;
   va_end(rest);
+  WaitIfHeld(path);
   return Fails() ? -1 : __real_open(path, flags, mode);
 }
 

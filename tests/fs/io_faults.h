@@ -3,6 +3,8 @@
 // program's own; the code under test knows nothing of it.
 #pragma once
 
+#include <filesystem>
+
 namespace btfc::fs {
 
 // One at a time. Counted are the calls of all threads that change the disk, or open something.
@@ -28,6 +30,19 @@ class UnreadableDisk {
   ~UnreadableDisk();
   UnreadableDisk(const UnreadableDisk&) = delete;
   UnreadableDisk& operator=(const UnreadableDisk&) = delete;
+};
+
+// While it lives nobody but the thread that made it can open this file: who tries waits. One at a
+// time.
+class HeldFile {
+ public:
+  explicit HeldFile(const std::filesystem::path& path);
+  ~HeldFile();
+  HeldFile(const HeldFile&) = delete;
+  HeldFile& operator=(const HeldFile&) = delete;
+
+  // Whether anybody waits.
+  bool Awaited() const;
 };
 
 // From now on SQLite asks here, too. Before the first database is opened.
