@@ -28,6 +28,15 @@ class SmallDisk {
   SmallDisk(const SmallDisk&) = delete;
   SmallDisk& operator=(const SmallDisk&) = delete;
 
+  // The kernel tells of the last close of a removed file a moment after close(2) returned.
+  bool WaitForRoom() const {
+    return Eventually([this] {
+      struct statvfs figures {};
+      return ::statvfs(folder_.c_str(), &figures) == 0 &&
+             figures.f_bavail * figures.f_frsize > 4U << 20U;
+    });
+  }
+
  private:
   std::filesystem::path folder_;
 };
@@ -62,12 +71,7 @@ TEST_P(MountFull, WritersGetEnospcAndGoOnWhenThereIsRoom) {
   EXPECT_EQ(::unlink((mounted / "big").c_str()), 0) << "removing needs no room";
   EXPECT_EQ(::close(fd), 0);
   EXPECT_TRUE(mounted.WaitQuiet());
-  // The kernel tells of the last close a moment after close(2) returned.
-  EXPECT_TRUE(Eventually([&] {
-    struct statvfs figures {};
-    return ::statvfs(folder.path().c_str(), &figures) == 0 &&
-           figures.f_bavail * figures.f_frsize > 4U << 20U;
-  }));
+  EXPECT_TRUE(disk.WaitForRoom());
   WriteWhole(mounted / "after", std::string(1 << 20, 'a'));
   EXPECT_TRUE(mounted.WaitQuiet());
   EXPECT_TRUE(ReadWhole(mounted / "after") == std::string(1 << 20, 'a'));
@@ -128,6 +132,7 @@ TEST_P(MountFull, RemovingGoesOnWhileSomebodyFillsTheDisk) {
   EXPECT_EQ(::unlink((mounted / "big").c_str()), 0) << std::strerror(errno);
   EXPECT_EQ(::close(fd), 0);
   EXPECT_TRUE(mounted.WaitQuiet());
+  EXPECT_TRUE(disk.WaitForRoom());
   WriteWhole(mounted / "after", std::string(1 << 20, 'a'));
   EXPECT_TRUE(mounted.WaitQuiet());
 }
