@@ -52,20 +52,35 @@ struct Visitor {
   Doorkeeper::Clock::time_point since;
 };
 
-// The connections of this process that came in at the port.
-std::vector<Visitor> Visitors(std::uint16_t port) {
-  std::vector<Visitor> visitors;
+int Option(int fd, int name) {
+  int value = 0;
+  socklen_t size = sizeof value;
+  return ::getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : 0;
+}
+
+// The TCP sockets of this process at the port: those that listen, and those that came in.
+std::vector<int> SocketsAt(std::uint16_t port) {
+  std::vector<int> sockets;
   const std::unique_ptr<DIR, CloseFolder> folder(::opendir("/proc/self/fd"));
-  if (!folder) return visitors;
+  if (!folder) return sockets;
   while (const dirent* const entry = ::readdir(folder.get())) {
     const int fd = std::atoi(entry->d_name);
-    sockaddr_storage local{}, remote{};
+    sockaddr_storage local{};
     socklen_t size = sizeof local;
-    if (fd <= 2 || ::getsockname(fd, reinterpret_cast<sockaddr*>(&local), &size) != 0 ||
-        FromStorage(local).port != port) {
-      continue;
+    if (fd > 2 && ::getsockname(fd, reinterpret_cast<sockaddr*>(&local), &size) == 0 &&
+        FromStorage(local).port == port && Option(fd, SO_TYPE) == SOCK_STREAM) {
+      sockets.push_back(fd);
     }
-    size = sizeof remote;  // a socket that listens has none
+  }
+  return sockets;
+}
+
+// Those that are connected now.
+std::vector<Visitor> Visitors(std::uint16_t port) {
+  std::vector<Visitor> visitors;
+  for (const int fd : SocketsAt(port)) {
+    sockaddr_storage remote{};
+    socklen_t size = sizeof remote;
     if (::getpeername(fd, reinterpret_cast<sockaddr*>(&remote), &size) != 0) continue;
     visitors.push_back({fd, FromStorage(remote), {}});
   }
@@ -74,8 +89,8 @@ std::vector<Visitor> Visitors(std::uint16_t port) {
 
 }  // namespace
 
-void Doorkeeper::Leave(const std::string& endpoint) {
-  const auto found = known_.find(endpoint);
+void Doorkeeper::Leave(int socket) {
+  const auto found = known_.find(socket);
   if (found != known_.end()) known_.erase(found);
 }
 
@@ -84,8 +99,8 @@ std::size_t Doorkeeper::Look(Clock::time_point now) {
   std::vector<Visitor> strangers;
   std::map<std::string, Clock::time_point> still;
   for (Visitor& visitor : Visitors(port_)) {
+    if (known_.contains(visitor.fd)) continue;
     const std::string endpoint = visitor.from.endpoint();
-    if (known_.contains(endpoint)) continue;
     const auto before = strangers_.find(endpoint);
     visitor.since = before != strangers_.end() ? before->second : now;
     still[endpoint] = visitor.since;
@@ -109,6 +124,22 @@ std::size_t Doorkeeper::Look(Clock::time_point now) {
     ++ended;
   }
   return ended;
+}
+
+std::size_t Doorkeeper::Close() {
+  if (port_ == 0) return 0;
+  std::size_t strangers = 0;
+  for (const int fd : SocketsAt(port_)) {
+    if (known_.contains(fd) || closed_.contains(fd)) continue;
+    const bool listens = Option(fd, SO_ACCEPTCONN) != 0;
+    ::shutdown(fd, SHUT_RDWR);  // one that listens accepts no more; a handshake fails
+    if (listens) {
+      closed_.insert(fd);
+    } else {
+      ++strangers;  // even one whose other end is gone, for libtorrent may not know it yet
+    }
+  }
+  return strangers;
 }
 
 }  // namespace btfc::torrent

@@ -31,33 +31,38 @@ class Doorkeeper {
 
   // Everything that came in at this port is a stranger's until it is known.
   void Guard(std::uint16_t port) { port_ = port; }
-  // A peer of ours, by its address and port; as often as it enters it must leave.
-  void Enter(const std::string& endpoint) { known_.insert(endpoint); }
-  void Leave(const std::string& endpoint);
+  // A peer of ours, by its socket, which stays open until it has left; as often as it enters it
+  // must leave.
+  void Enter(int socket) { known_.insert(socket); }
+  void Leave(int socket);
   // Some times a second. Answers how many it ended.
   std::size_t Look(Clock::time_point now);
+  // For the end: nobody comes in any more, and strangers are ended. Answers how many libtorrent has
+  // not closed yet; to be asked again until there are none.
+  std::size_t Close();
 
  private:
   const std::function<bool(const Sha256&)> refuses_;
   std::uint16_t port_ = 0;
-  std::multiset<std::string> known_;
+  std::multiset<int> known_;
+  std::set<int> closed_;                                // sockets that listened
   std::map<std::string, Clock::time_point> strangers_;  // and since when they are here
 };
 
 // A peer that is known, for as long as this lives.
 class Visit {
  public:
-  Visit(std::shared_ptr<Doorkeeper> doorkeeper, std::string endpoint)
-      : doorkeeper_(std::move(doorkeeper)), endpoint_(std::move(endpoint)) {
-    doorkeeper_->Enter(endpoint_);
+  Visit(std::shared_ptr<Doorkeeper> doorkeeper, int socket)
+      : doorkeeper_(std::move(doorkeeper)), socket_(socket) {
+    doorkeeper_->Enter(socket_);
   }
-  ~Visit() { doorkeeper_->Leave(endpoint_); }
+  ~Visit() { doorkeeper_->Leave(socket_); }
   Visit(const Visit&) = delete;
   Visit& operator=(const Visit&) = delete;
 
  private:
   const std::shared_ptr<Doorkeeper> doorkeeper_;
-  const std::string endpoint_;
+  const int socket_;
 };
 
 }  // namespace btfc::torrent

@@ -31,7 +31,7 @@ lt::ssl_stream<lt::tcp::socket>* StreamOf(const lt::peer_connection_handle& peer
   return boost::get<lt::ssl_stream<lt::tcp::socket>>(&connection->get_socket());
 }
 
-// ADDRESS:PORT, as Doorkeeper writes it.
+// ADDRESS:PORT.
 std::string EndpointOf(const lt::peer_connection_handle& peer) {
   const auto& address = peer.remote().address();
   return (address.is_v6() ? "[" + address.to_string() + "]" : address.to_string()) + ":" +
@@ -236,8 +236,9 @@ std::shared_ptr<lt::peer_plugin> ControlPlugin::new_connection(
 
 std::unique_ptr<Visit> Welcome(const std::shared_ptr<Doorkeeper>& doorkeeper,
                                const lt::peer_connection_handle& peer) {
-  if (peer.is_outgoing()) return nullptr;
-  return std::make_unique<Visit>(doorkeeper, EndpointOf(peer));
+  auto* const stream = peer.is_outgoing() ? nullptr : StreamOf(peer);
+  if (stream == nullptr) return nullptr;
+  return std::make_unique<Visit>(doorkeeper, stream->next_layer().native_handle());
 }
 
 std::optional<Sha256> NodeKeyOf(const lt::peer_connection_handle& peer) {

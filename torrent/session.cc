@@ -9,6 +9,7 @@
 #include <atomic>
 #include <boost/asio/ssl/error.hpp>
 #include <condition_variable>
+#include <future>
 #include <libtorrent/add_torrent_params.hpp>
 #include <libtorrent/alert_types.hpp>
 #include <libtorrent/load_torrent.hpp>
@@ -36,6 +37,7 @@ namespace {
 
 constexpr std::chrono::seconds kListenMax{5};
 constexpr std::chrono::milliseconds kStrangersLook{250};
+constexpr std::chrono::seconds kCloseMax{10};
 constexpr int kConnectionsMax = 8000;
 constexpr rlim_t kDescriptorsMax = 65536;
 constexpr int kPortTries = 5;  // other programs may take a port between our look and libtorrent's
@@ -118,6 +120,16 @@ void RaiseDescriptorLimit() {
   if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) spdlog::warn("few descriptors: {}", limit.rlim_cur);
 }
 
+// Answers when nobody is at the door. The network thread handles its sockets between two rounds.
+void CloseDoor(const std::shared_ptr<NetworkQueue>& queue,
+               const std::shared_ptr<Doorkeeper>& doorkeeper,
+               const std::shared_ptr<std::promise<void>>& closed) {
+  queue->Post([queue, doorkeeper, closed] {
+    if (doorkeeper->Close() > 0) return CloseDoor(queue, doorkeeper, closed);
+    closed->set_value();
+  });
+}
+
 std::string ControlTorrentFile(const ClusterKey& cluster) {
   return "d" + Bencode("info") + ControlInfo(cluster) + "e";
 }
@@ -181,6 +193,7 @@ class Session::Impl {
   void Stop() {
     if (!session_) return;
     session_->set_alert_notify([] {});
+    EndHandshakes();
     handle_.queue->Close();
     handle_.session = nullptr;
     session_.reset();  // waits for libtorrent's threads
@@ -218,6 +231,17 @@ class Session::Impl {
   SessionHandle& handle() { return handle_; }
 
  private:
+  // When a session ends, libtorrent frees the connections whose TLS handshake is still going on
+  // (2.0.14 and 2.1.0 still do). The operation that each of them waits with comes back a moment
+  // later, and uses what was freed. So none may be left by then.
+  void EndHandshakes() {
+    const auto closed = std::make_shared<std::promise<void>>();
+    CloseDoor(handle_.queue, handle_.doorkeeper, closed);
+    if (closed->get_future().wait_for(kCloseMax) != std::future_status::ready) {
+      spdlog::warn("some connections did not end within {} seconds", kCloseMax.count());
+    }
+  }
+
   // Opens this port; false if another program has it.
   bool Listen(std::uint16_t port) {
     lt::settings_pack pack;
