@@ -18,8 +18,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr auto kPoll = std::chrono::milliseconds(2);
-
 [[noreturn]] void Exec(const std::vector<std::string>& command, int net, int output) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (net >= 0 && setns(net, CLONE_NEWNET) != 0) _exit(126);
@@ -37,11 +35,6 @@ constexpr auto kPoll = std::chrono::milliseconds(2);
 
 int CodeOf(int status) {
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-}
-
-void Pause() {
-  const timespec pause{0, std::chrono::nanoseconds(kPoll).count()};
-  nanosleep(&pause, nullptr);
 }
 
 }  // namespace
@@ -123,15 +116,6 @@ int Daemon::Wait(std::chrono::milliseconds patience) {
 bool HasEnded(pid_t process) {
   waitpid(process, nullptr, WNOHANG);
   return kill(process, 0) != 0;
-}
-
-bool Eventually(const std::function<bool()>& condition, std::chrono::milliseconds patience) {
-  const auto deadline = Clock::now() + patience;
-  while (!condition()) {
-    if (Clock::now() >= deadline) return condition();
-    Pause();
-  }
-  return true;
 }
 
 }  // namespace btfc::cluster

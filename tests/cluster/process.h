@@ -4,11 +4,14 @@
 #include <sys/types.h>
 
 #include <chrono>
-#include <functional>
 #include <string>
 #include <vector>
 
+#include "tests/support/eventually.h"
+
 namespace btfc::cluster {
+
+using test::Eventually;
 
 struct Finished {
   int code = -1;       // exit code, or 128 + signal
@@ -47,10 +50,5 @@ class Daemon {
 
 // Whether a process that this one inherited (a daemon in the background) has ended.
 bool HasEnded(pid_t process);
-
-// Asks until the answer is yes. For what another host or the kernel does in its own time, of
-// which nothing tells this process.
-bool Eventually(const std::function<bool()>& condition,
-                std::chrono::milliseconds patience = std::chrono::seconds(30));
 
 }  // namespace btfc::cluster

@@ -30,6 +30,7 @@
 #include "fs/object_store.h"
 #include "index/catalogue.h"
 #include "index/merkle.h"
+#include "tests/support/eventually.h"
 #include "tests/support/needs.h"
 #include "tests/support/temp_dir.h"
 
@@ -37,20 +38,8 @@ namespace btfc::fs {
 
 inline constexpr std::chrono::seconds kPatience{30};
 
+using test::Eventually;
 using test::TempDir;
-
-// Asks until it is so, or patience ends; of what nobody tells when it has come about.
-inline bool Eventually(const std::function<bool()>& so) {
-  std::mutex mutex;
-  std::condition_variable never;
-  std::unique_lock lock(mutex);
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  while (!so()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    never.wait_for(lock, std::chrono::milliseconds(1));
-  }
-  return true;
-}
 
 // Bytes without a pattern that two offsets share.
 inline std::string Bytes(std::size_t size, std::uint32_t seed = 1) {

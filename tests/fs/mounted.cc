@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -123,8 +122,7 @@ void Mounted::WaitEnded() {
 }
 
 bool Mounted::WaitQuiet() {
-  return Eventually([this] { return files_->GetStatus().writing == 0; },
-                    static_cast<int>(kQuiet.count()));
+  return Eventually([this] { return files_->GetStatus().writing == 0; }, kQuiet);
 }
 
 Peer::Peer(const std::string& name) : folder_(name) {
@@ -180,18 +178,6 @@ void WriteWhole(const std::filesystem::path& path, const std::string& bytes) {
   file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   file.close();
   EXPECT_TRUE(file) << path;
-}
-
-bool Eventually(const std::function<bool()>& done, int seconds) {
-  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
-  std::mutex mutex;
-  std::condition_variable never;
-  while (!done()) {
-    if (std::chrono::steady_clock::now() > until) return false;
-    std::unique_lock lock(mutex);
-    never.wait_for(lock, std::chrono::milliseconds(5));
-  }
-  return true;
 }
 
 }  // namespace btfc::fs::test

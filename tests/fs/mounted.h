@@ -15,10 +15,13 @@
 #include "fs/mount.h"
 #include "fs/object_store.h"
 #include "index/catalogue.h"
+#include "tests/support/eventually.h"
 #include "tests/support/needs.h"
 #include "tests/support/temp_dir.h"
 
 namespace btfc::fs::test {
+
+using btfc::test::Eventually;
 
 // Why no mount is possible here; empty if it is.
 std::string WhyNoMount();
@@ -125,8 +128,5 @@ void OpenFuseToAll(const std::filesystem::path& scratch);
 
 std::string ReadWhole(const std::filesystem::path& path);
 void WriteWhole(const std::filesystem::path& path, const std::string& bytes);
-
-// Until `done` answers true, looking again every few milliseconds. False after `seconds`.
-bool Eventually(const std::function<bool()>& done, int seconds = 30);
 
 }  // namespace btfc::fs::test

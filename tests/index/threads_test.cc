@@ -10,6 +10,7 @@
 #include "catalogue_fixture.h"
 #include "index/sqlite.h"
 #include "index/wal_keeper.h"
+#include "tests/support/eventually.h"
 
 namespace btfc::index {
 namespace {
@@ -60,15 +61,7 @@ TEST_F(ThreadsTest, TheLogMovesIntoTheDatabase) {
   const auto database = a_.Options().path;
   ASSERT_LT(std::filesystem::file_size(database), 100'000U) << "all in the log as yet";
   for (int i = 0; i < 1500; ++i) a_.Create("/f" + std::to_string(i), std::string(16'000, 'x'));
-  std::mutex mutex;
-  std::condition_variable never;
-  std::unique_lock lock(mutex);
-  const auto moved = [&] { return std::filesystem::file_size(database) > 1'000'000U; };
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  while (!moved() && std::chrono::steady_clock::now() < deadline) {
-    never.wait_for(lock, std::chrono::milliseconds(10));  // SQLite's thread tells nobody
-  }
-  EXPECT_TRUE(moved());
+  EXPECT_TRUE(test::Eventually([&] { return std::filesystem::file_size(database) > 1'000'000U; }));
 }
 
 // A reader kept it from starting over.

@@ -5,11 +5,9 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <filesystem>
 #include <future>
 #include <memory>
-#include <mutex>
 #include <random>
 #include <string>
 
@@ -19,26 +17,16 @@
 #include "index/catalogue.h"
 #include "index/merkle.h"
 #include "mount-helper/bridge.h"
+#include "tests/support/eventually.h"
 #include "tests/support/temp_dir.h"
 #include "torrent/swarm.h"
 
 namespace btfc::mount_helper {
 namespace {
 
-constexpr std::chrono::seconds kPatience{60};
-constexpr std::size_t kMiB = std::size_t{1} << 20U;
+using test::Eventually;
 
-bool Eventually(const std::function<bool()>& so) {
-  std::mutex mutex;
-  std::condition_variable never;
-  std::unique_lock lock(mutex);
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  while (!so()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    never.wait_for(lock, std::chrono::milliseconds(2));
-  }
-  return true;
-}
+constexpr std::size_t kMiB = std::size_t{1} << 20U;
 
 std::string RandomBytes(std::size_t size, unsigned seed) {
   std::mt19937_64 random(seed);
