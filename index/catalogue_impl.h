@@ -120,6 +120,9 @@ class Catalogue::Impl {
   // By a connection of its own.
   template <class Op>
   auto ReadApart(Op&& op) -> decltype(op(std::declval<Reader&>()));
+  // What op() answers; a failure of the database is an answer, too.
+  template <class Op>
+  auto Answered(const Op& op) -> decltype(op());
   bool InBatch() const { return batch_owner_.load() == std::this_thread::get_id(); }
 
   // --- groups; with the write gate
@@ -328,8 +331,19 @@ auto Catalogue::Impl::WriteToFree(const std::string& record, const Op& op)
 }
 
 template <class Op>
-auto Catalogue::Impl::Read(Op&& op) -> decltype(op(std::declval<Reader&>())) {
+auto Catalogue::Impl::Answered(const Op& op) -> decltype(op()) {
   try {
+    return op();
+  } catch (const StorageFailure& failure) {
+    NoteIfDamage(failure);
+    return failure.code();
+  }
+}
+
+template <class Op>
+auto Catalogue::Impl::Read(Op&& op) -> decltype(op(std::declval<Reader&>())) {
+  using Answer = decltype(op(std::declval<Reader&>()));
+  return Answered([&]() -> Answer {
     const bool writes = InBatch() || InRepeat();
     // The writer's connection keeps its pages: others read them anew after each commit of its.
     const bool joins = !writes && (write_gate_.LockIfOpen() || write_gate_.try_lock());
@@ -338,22 +352,16 @@ auto Catalogue::Impl::Read(Op&& op) -> decltype(op(std::declval<Reader&>())) {
     if (joins) gate = std::unique_lock(write_gate_, std::adopt_lock);
     Reader reader(*writer_);
     return op(reader);
-  } catch (const StorageFailure& failure) {
-    NoteIfDamage(failure);
-    return failure.code();
-  }
+  });
 }
 
 template <class Op>
 auto Catalogue::Impl::ReadLong(Op&& op) -> decltype(op(std::declval<Reader&>())) {
   if (InBatch() || InRepeat()) return Read(op);
-  try {
+  return Answered([&] {
     (void)Settle();  // what cannot be committed, it does not see
     return ReadApart(op);
-  } catch (const StorageFailure& failure) {
-    NoteIfDamage(failure);
-    return failure.code();
-  }
+  });
 }
 
 template <class Op>
