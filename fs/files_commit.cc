@@ -177,14 +177,14 @@ bool Files::Impl::Doubtful(const index::ContentId& id) const {
 // daemon has not written to, or, if the kernel may have written past it, what still shares its
 // place on the disk with that version's object.
 std::optional<index::EarlierFile> Files::Impl::Earlier(
-    const WriteBase& base, int file, const std::function<bool()>& cancelled) const {
+    WriteBase base, int file, const std::function<bool()>& cancelled) const {
   if (!base.written || !base.content || Doubtful(*base.content)) return std::nullopt;
   if (base.passthrough && (!store_.reflinks() || base.content->size < kUnsharedMin)) {
     return std::nullopt;
   }
   auto pieces = source_.PiecesOf(*base.content);
   if (!pieces) return std::nullopt;
-  auto written = *base.written;
+  auto written = std::move(*base.written);
   if (base.passthrough) {
     const auto object = OpenFile(store_.ObjectPath(*base.content), O_RDONLY);
     if (!object) return std::nullopt;
@@ -192,10 +192,10 @@ std::optional<index::EarlierFile> Files::Impl::Earlier(
     if (!unshared) return std::nullopt;
     written = std::move(unshared.value());
   }
-  const auto touched = [written = std::move(written)](std::uint64_t offset, std::uint64_t length) {
+  auto touched = [written = std::move(written)](std::uint64_t offset, std::uint64_t length) {
     return written.Touch(offset, length);
   };
-  return index::EarlierFile{base.content->size, std::move(*pieces), touched};
+  return index::EarlierFile{base.content->size, std::move(*pieces), std::move(touched)};
 }
 
 // Of a file of any size that is unchanged, or of a small one, unless somebody wants to write to it
@@ -249,12 +249,12 @@ void Files::Impl::HashAndCommit(const State& state, std::uint64_t epoch) {
     const std::lock_guard lock(state->mutex);
     if (abandon_ || state->hash_epoch != epoch || state->phase != Phase::kHashing) return;
     file = state->file;
-    base = state->base;
+    base = state->base;  // who writes meanwhile goes on with the state's own
   }
   const auto before = StatOf(file->get());
   const auto begin = CommitRests::Clock::now();
   const auto cancelled = [&] { return abandon_ || state->hash_epoch != epoch; };
-  const auto earlier = Earlier(base, file->get(), cancelled);
+  const auto earlier = Earlier(std::move(base), file->get(), cancelled);
   const auto hashed =
       index::HashFile(file->get(), cancelled, options_.hash_threads, earlier ? &*earlier : nullptr);
   const auto end = CommitRests::Clock::now();

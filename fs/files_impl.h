@@ -184,7 +184,7 @@ class Files::Impl {
   bool Differs(const FileState& state, const index::ContentId& id) const;
   void CommitQuiet(const State& state, std::uint64_t epoch);
   void CommitSmall(const State& state, const struct stat& now);
-  std::optional<index::EarlierFile> Earlier(const WriteBase& base, int file,
+  std::optional<index::EarlierFile> Earlier(WriteBase base, int file,
                                             const std::function<bool()>& cancelled) const;
   bool Doubtful(const index::ContentId& id) const;
   void HashAndCommit(const State& state, std::uint64_t epoch);
