@@ -5,7 +5,8 @@
 // files_open.cc    opens and truncations, and the ones that are parked
 // files_work.cc    making a working file of what is there
 // files_read.cc    reads, whole fetches, arrivals
-// files_commit.cc  from the last writer's release to the version in the catalogue
+// files_settle.cc  from the last writer's release until nothing can write to the file
+// files_commit.cc  hashing it, the version in the catalogue
 // files_recover.cc what a crash left
 // collector.cc     working names that may go, objects that nobody needs
 #pragma once
@@ -173,13 +174,15 @@ class Files::Impl {
   void NoteWaiting(const State& state);
   void TakeArrived(const State& state, Later& later);
 
-  // --- commits (files_commit.cc)
+  // --- until a file is quiet (files_settle.cc)
   void Settle(const State& state, Later& later);
   void TryLease(const State& state, Later& later);
   void LeaseRefused(const State& state);
   bool Rests(const State& state, const struct stat& now);
   void RetrySettling(const State& state, bool by_watch);
   std::function<void()> RetryLater(const State& state, bool by_watch);
+
+  // --- commits (files_commit.cc)
   bool Unchanged(const FileState& state, const struct stat& now) const;
   bool Differs(const FileState& state, const index::ContentId& id) const;
   void CommitQuiet(const State& state, std::uint64_t epoch);
