@@ -64,7 +64,7 @@ class PutBack {
   }
 
   // With a fault somewhere in it.
-  void Meet() { Give(b_, a_).has_value(); }
+  void Happen() { Give(b_, a_).has_value(); }
 
   void Check() {
     // What is written now, the other one must not take for what it knows already.
@@ -94,23 +94,7 @@ class PutBack {
 
 TEST(IndexFaultsTest, ADeviceThatWasTakenIsTheOneThatWrites) {
   WatchSqlite();
-  unsigned calls = 0;
-  {
-    PutBack story;
-    const IoFaults none(0, 0);
-    story.Meet();
-    calls = IoFaults::Calls();
-  }
-  ASSERT_GT(calls, 1U);
-  for (unsigned nth = 1; nth <= calls && !HasFailure(); ++nth) {
-    SCOPED_TRACE("call " + std::to_string(nth) + " of " + std::to_string(calls));
-    PutBack story;
-    {
-      const IoFaults fault(nth, EIO);
-      story.Meet();
-    }
-    story.Check();
-  }
+  EachCallFailsOnce<PutBack>(EIO, 2);
 }
 
 TEST(IndexFaultsTest, ADiskThatCannotBeReadIsNoDamage) {

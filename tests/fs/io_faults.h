@@ -3,7 +3,10 @@
 // program's own; the code under test knows nothing of it.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <filesystem>
+#include <string>
 
 namespace btfc::fs {
 
@@ -19,6 +22,31 @@ class IoFaults {
   // Calls so far.
   static unsigned Calls();
 };
+
+// Counts the calls while a Story, made anew, Happen()s; then lets each of them fail with `error`,
+// one in each further story, and that story Check()s what is left. `step`: only every so many-th
+// call, others for each error. `calls_min`: fewer mean that they are not led through here.
+template <class Story>
+void EachCallFailsOnce(int error, unsigned calls_min, unsigned step = 1) {
+  unsigned calls = 0;
+  {
+    Story story;
+    const IoFaults none(0, 0);
+    story.Happen();
+    calls = IoFaults::Calls();
+  }
+  ASSERT_GE(calls, calls_min);
+  for (unsigned nth = 1 + static_cast<unsigned>(error) % step; nth <= calls; nth += step) {
+    SCOPED_TRACE("call " + std::to_string(nth) + " of " + std::to_string(calls));
+    Story story;
+    {
+      const IoFaults fault(nth, error);
+      story.Happen();
+    }
+    ASSERT_NO_FATAL_FAILURE(story.Check());
+    if (testing::Test::HasFailure()) return;
+  }
+}
 
 // How often anybody asked how much room there is on the disk of a folder that is called so.
 unsigned LooksAtRoomOf(const char* folder);

@@ -164,26 +164,8 @@ INSTANTIATE_TEST_SUITE_P(Errors, IoFaultsTest, testing::Values(EIO, ENOSPC, EMFI
 
 TEST_P(IoFaultsTest, EachCallFailsOnce) {
   WatchSqlite();
-  unsigned calls = 0;
-  {
-    Story story;
-    const IoFaults none(0, 0);
-    story.Happen();
-    calls = IoFaults::Calls();
-  }
-  ASSERT_GT(calls, 50U);
-  // In the ordinary run some of them; every error begins elsewhere.
-  const unsigned step = std::getenv("BTFC_LONG") != nullptr ? 1 : 25;
-  for (unsigned nth = 1 + static_cast<unsigned>(GetParam()) % step; nth <= calls; nth += step) {
-    SCOPED_TRACE("call " + std::to_string(nth) + " of " + std::to_string(calls));
-    Story story;
-    {
-      const IoFaults fault(nth, GetParam());
-      story.Happen();
-    }
-    ASSERT_NO_FATAL_FAILURE(story.Check());
-    if (HasFailure()) return;
-  }
+  // In the ordinary run some of them.
+  EachCallFailsOnce<Story>(GetParam(), 51, std::getenv("BTFC_LONG") != nullptr ? 1 : 25);
 }
 
 }  // namespace
