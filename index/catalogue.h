@@ -345,9 +345,9 @@ class Catalogue : public Replica {
   Result<bool> IsPresent(const ContentId& id);
   // Files whose current version is this object, at most so many.
   Result<std::vector<Ino>> FilesOf(const ContentId& id, std::size_t limit);
-  // The previous object of a file whose current version is `id`, if it is here: a base for
-  // fetching only what differs.
-  Result<std::optional<ContentId>> PreviousObject(const ContentId& id);
+  // Objects that are here of other versions of files that have, or had, this content: the current
+  // one first, then the latest, at most so many. Bases for fetching only what differs.
+  Result<std::vector<ContentId>> OtherVersions(const ContentId& id, std::size_t limit);
   // How many inodes or kept versions, other than `except`, need this object.
   Result<std::uint64_t> Users(const ContentId& id, std::optional<Ino> except);
   // Of these, the files that have it now: who would lose more than an earlier version.

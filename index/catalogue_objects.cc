@@ -76,17 +76,25 @@ Result<std::vector<Ino>> Catalogue::FilesOf(const ContentId& id, std::size_t lim
   });
 }
 
-Result<std::optional<ContentId>> Catalogue::PreviousObject(const ContentId& id) {
-  return impl_->Read([&](Reader& reader) -> Result<std::optional<ContentId>> {
+Result<std::vector<ContentId>> Catalogue::OtherVersions(const ContentId& id, std::size_t limit) {
+  return impl_->Read([&](Reader& reader) -> Result<std::vector<ContentId>> {
     auto find = reader.db().Prepare(
-        "SELECT h.root, h.size FROM version v JOIN inode i ON i.head = v.version "
-        "JOIN history h ON h.ino = v.ino "
-        "JOIN object b ON b.root = h.root AND b.size = h.size AND b.present = 1 "
-        "WHERE v.root = ?1 AND v.size = ?2 AND v.size > 16384 AND h.size > 16384 "
-        "AND (h.root, h.size) <> (?1, ?2) ORDER BY h.time DESC LIMIT 1");
-    find << id.root << id.size;
-    if (!find.Step()) return std::optional<ContentId>();
-    return std::optional<ContentId>(ReadContent(find));
+        "WITH file AS ("
+        "SELECT v.ino FROM version v JOIN inode i ON i.head = v.version "
+        "WHERE v.root = ?1 AND v.size = ?2 AND v.size > 16384 "
+        "UNION SELECT ino FROM history WHERE root = ?1 AND size = ?2 AND size > 16384), "
+        "other AS ("
+        "SELECT v.root, v.size, 1 AS current, v.time FROM file JOIN inode i ON i.ino = file.ino "
+        "JOIN version v ON v.version = i.head "
+        "UNION ALL SELECT h.root, h.size, 0, h.time FROM file JOIN history h ON h.ino = file.ino) "
+        "SELECT o.root, o.size FROM other o "
+        "JOIN object b ON b.root = o.root AND b.size = o.size AND b.present = 1 "
+        "WHERE o.size > 16384 AND (o.root, o.size) <> (?1, ?2) "
+        "GROUP BY o.root, o.size ORDER BY max(o.current) DESC, max(o.time) DESC LIMIT ?3");
+    find << id.root << id.size << limit;
+    std::vector<ContentId> others;
+    while (find.Step()) others.push_back(ReadContent(find));
+    return others;
   });
 }
 

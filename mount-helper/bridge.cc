@@ -11,6 +11,7 @@
 namespace btfc::mount_helper {
 namespace {
 
+constexpr std::size_t kBasesMax = 2;
 constexpr std::uint64_t kLeftFreeMax = std::uint64_t{1} << 30U;  // bytes
 
 }  // namespace
@@ -65,10 +66,11 @@ std::filesystem::path Bridge::PartialPath(const index::ContentId& id) {
   return store_.PartialPath(id);
 }
 
-std::optional<index::ContentId> Bridge::Base(const index::ContentId& id) {
-  const auto previous = catalogue_.PreviousObject(id);
-  if (!previous || !previous.value() || !store_.Has(*previous.value())) return std::nullopt;
-  return *previous.value();
+std::vector<index::ContentId> Bridge::Bases(const index::ContentId& id) {
+  auto others = catalogue_.OtherVersions(id, kBasesMax);
+  if (!others) return {};
+  std::erase_if(others.value(), [this](const auto& other) { return !store_.Has(other); });
+  return std::move(others).value();
 }
 
 std::vector<index::ContentId> Bridge::UnneededPartials() {

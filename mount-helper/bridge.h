@@ -35,7 +35,7 @@ class Bridge final : public fs::ContentSource, public torrent::ObjectPort {
   // torrent::ObjectPort
   std::optional<std::filesystem::path> Find(const index::ContentId& id) override;
   std::filesystem::path PartialPath(const index::ContentId& id) override;
-  std::optional<index::ContentId> Base(const index::ContentId& id) override;
+  std::vector<index::ContentId> Bases(const index::ContentId& id) override;
   std::vector<index::ContentId> UnneededPartials() override;
   bool Needed(const index::ContentId& id) override;
   bool HasRoom(std::uint64_t bytes) override;

@@ -20,8 +20,7 @@ constexpr milliseconds kPatienceMax{10'000};
 constexpr milliseconds kNoHolderRetry{5000};
 constexpr milliseconds kOthersMax{150};  // for others that fetch the same to be ready
 constexpr std::uint64_t kWorthWaiting = 4 * 1024 * 1024;  // bytes of an object
-constexpr std::chrono::minutes kLayerAge{10};  // before, its object may still be on its way
-constexpr milliseconds kIdleMax{30'000};       // loaded though nobody reads any more
+constexpr milliseconds kIdleMax{30'000};                  // loaded though nobody reads any more
 
 }  // namespace
 
@@ -90,71 +89,6 @@ bool Fetcher::TakeLayer(Item& item, const PeerPtr& peer, Source& source,
   exchange_.disk.Post(
       [this, id = item.id, kept = item.layer] { exchange_.layers.Keep(id, *kept); });
   return true;
-}
-
-void Fetcher::Prepare(Item& item) {
-  SetStage(item, Stage::kPreparing);
-  const index::ContentId id = item.id;
-  exchange_.disk.Post(
-      [this, id, layer = item.layer, partial = Partial(id), cancelled = item.cancelled]() mutable {
-        partial.file = exchange_.objects.PartialPath(id);
-        const auto base_id = exchange_.objects.Base(id);
-        std::error_code ignored;
-        const bool left = std::filesystem::file_size(partial.file, ignored) > 0 && !ignored;
-        const auto prepare = [this, id, layer, partial, cancelled, base_id] {
-          const auto stop = [this, &cancelled] { return *cancelled || exchange_.stopping; };
-          std::optional<BaseObject> base;
-          const auto file = base_id ? exchange_.objects.Find(*base_id) : std::nullopt;
-          if (file) {
-            auto base_layer = exchange_.layers.Of(*base_id, *file, stop);
-            if (base_layer) base = BaseObject{*base_id, *file, std::move(base_layer).value()};
-          }
-          auto have = PreparePartial(partial, id, *layer, base, stop);
-          exchange_.loop.Post(
-              [this, id, have = std::move(have)]() mutable { Prepared(id, std::move(have)); });
-        };
-        // Hashing and copying must not hold up what is quick.
-        if (left || base_id) {
-          exchange_.hashing.Post(prepare);
-        } else {
-          prepare();
-        }
-      });
-}
-
-void Fetcher::Prepared(const index::ContentId& id, Result<std::vector<bool>> have) {
-  Item* const item = Find(id);
-  if (item == nullptr) return;
-  if (!Needed(*item)) {
-    SetStage(*item, Stage::kParked);
-    return MaybeForget(id);
-  }
-  if (!have) return Retry(*item, have.error());
-  item->have = std::move(have).value();
-  item->given = item->have;
-  item->checked.clear();
-  const auto there =
-      static_cast<std::uint64_t>(std::count(item->have.begin(), item->have.end(), true));
-  item->progress->done_bytes = std::min(there * index::PieceLength(id.size), id.size);
-  CheckPieces(*item);
-  if (there == item->have.size()) return CloseLarge(*item);
-  SetStage(*item, Stage::kLoading);
-  item->only_asked = !item->wanted;
-  exchange_.disk.Post([this, id] {
-    const auto file = exchange_.objects.PartialPath(id);
-    exchange_.loop.Post([this, id, file] {
-      Item* const loading = Find(id);
-      if (loading == nullptr || loading->stage != Stage::kLoading) return;
-      if (exchange_.torrents.loaded(id)) return Retry(*loading, Error::kUnavailable);
-      ContentLoad load;
-      load.id = id;
-      load.layer = *loading->layer;
-      load.file = file;
-      load.have = loading->have;
-      load.only_asked = loading->only_asked;
-      exchange_.torrents.Load(load);
-    });
-  });
 }
 
 bool Fetcher::TorrentReady(const index::ContentId& id) {
@@ -255,40 +189,10 @@ void Fetcher::LeaveLarge(Item& item) {
   exchange_.torrents.Unload(item.id, [this, id = item.id, running] {
     Item* const left = Find(id);
     if (left == nullptr) return;
-    if (running) {
-      exchange_.disk.Post([this, id, partial = Partial(id), have = left->have]() mutable {
-        partial.file = exchange_.objects.PartialPath(id);
-        NotePartial(partial, id, have);
-      });
-    }
+    if (running) KeepNote(*left);
     if (Needed(*left)) return Enqueue(*left);  // wanted again meanwhile
     SetStage(*left, Stage::kParked);
     MaybeForget(id);
-  });
-}
-
-void Fetcher::DropUnneeded() {
-  exchange_.disk.Post([this] {
-    const auto here = [this](const index::ContentId& id) {
-      return exchange_.objects.Find(id) ||
-             ::access(exchange_.objects.PartialPath(id).c_str(), F_OK) == 0;
-    };
-    exchange_.layers.DropUseless(here, kLayerAge);
-    const auto unneeded = exchange_.objects.UnneededPartials();
-    if (unneeded.empty()) return;
-    exchange_.loop.Post([this, unneeded] {
-      std::vector<index::ContentId> drop;
-      for (const auto& id : unneeded) {
-        if (Find(id) == nullptr) drop.push_back(id);
-      }
-      // Who wants one from now on prepares its file after this.
-      exchange_.disk.Post([this, drop = std::move(drop)] {
-        for (const auto& id : drop) {
-          ::unlink(exchange_.objects.PartialPath(id).c_str());
-          ::unlink(Partial(id).note.c_str());
-        }
-      });
-    });
   });
 }
 
@@ -301,10 +205,7 @@ void Fetcher::SuspendLarge(Item& item) {
   exchange_.torrents.Unload(item.id, [this, id = item.id] {
     Item* const left = Find(id);
     if (left == nullptr) return;
-    exchange_.disk.Post([this, id, partial = Partial(id), have = left->have]() mutable {
-      partial.file = exchange_.objects.PartialPath(id);
-      NotePartial(partial, id, have);
-    });
+    KeepNote(*left);
     Park(*left, kNoHolderRetry);
     if (!Needed(*left)) MaybeForget(id);
   });

@@ -392,6 +392,7 @@ void Fetcher::Arrived(const index::ContentId& id) {
     progress_.erase(id);
   }
   items_.erase(id);
+  OfferBase(id);
   options_.arrived(id);
   SchedulePump();
 }
@@ -441,10 +442,6 @@ void Fetcher::Fill(SwarmStatus& status) const {
       ++status.waiting;
     }
   }
-}
-
-PartialFile Fetcher::Partial(const index::ContentId& id) const {
-  return {{}, options_.notes / index::ContentName(id)};
 }
 
 }  // namespace btfc::torrent

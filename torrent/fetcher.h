@@ -163,17 +163,24 @@ class Fetcher final : public Holder::Sharing {
   void BeginLarge(Item& item);
   void SendLoad(Item& item, const PeerPtr& peer, bool layer);
   bool TakeLayer(Item& item, const PeerPtr& peer, Source& source, const wire::Loaded& loaded);
-  void Prepare(Item& item);
-  void Prepared(const index::ContentId& id, Result<std::vector<bool>> have);
   void ConnectTo(Item& item, const PeerPtr& peer);
   void Run(const index::ContentId& id);
   bool WaitsForOthers(const Item& item) const;
   void CloseLarge(Item& item);
   void TickLarge(Item& item);
   void Restart(Item& item);
-  PartialFile Partial(const index::ContentId& id) const;
   void LeaveLarge(Item& item);
   void SuspendLarge(Item& item);
+
+  // fetch_prepare.cc
+  void Prepare(Item& item);
+  void Prepared(const index::ContentId& id, Result<std::vector<bool>> have);
+  void PrepareAgain(Item& item);
+  void OfferBase(const index::ContentId& base);
+  std::optional<BaseObject> Base(const index::ContentId& id,
+                                 const std::function<bool()>& stop) const;
+  PartialFile Partial(const index::ContentId& id) const;
+  void KeepNote(const Item& item);
 
   // fetch_read.cc
   void UrgeReads(Item& item);

@@ -21,8 +21,8 @@ class ObjectPort {
   virtual std::optional<std::filesystem::path> Find(const index::ContentId& id) = 0;
   // The file into which an object is fetched, and which reads that wait are answered from.
   virtual std::filesystem::path PartialPath(const index::ContentId& id) = 0;
-  // A whole object of this host that probably shares pieces with `id`.
-  virtual std::optional<index::ContentId> Base(const index::ContentId& id) = 0;
+  // Whole objects of this host that probably share pieces with `id`, a few, the likeliest first.
+  virtual std::vector<index::ContentId> Bases(const index::ContentId& id) = 0;
   // What this host lacks of the contents that its index names.
   struct Lack {
     std::uint64_t objects = 0;

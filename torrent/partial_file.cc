@@ -107,34 +107,36 @@ Result<std::vector<bool>> HashAll(int fd, const index::ContentId& id,
   return have;
 }
 
-// Holes stay holes: without shared extents copy_file_range writes them as zeros.
-Result<void> CopyInto(int to, int from, std::uint64_t size,
-                      const std::function<bool()>& cancelled) {
-  if (::ioctl(to, FICLONE, from) == 0) return Ok();
-  const auto end = static_cast<loff_t>(size);
-  loff_t in = 0;
-  while (in < end) {
-    const off_t data = ::lseek(from, in, SEEK_DATA);
-    if (data < 0 && errno == ENXIO) break;
-    if (data >= 0) in = data;
-    const off_t hole = data < 0 ? end : ::lseek(from, in, SEEK_HOLE);
-    const loff_t until = hole < 0 ? end : std::min<loff_t>(hole, end);
-    loff_t out = in;
-    while (in < until) {
-      if (cancelled()) return Error::kCancelled;
-      const auto want = std::min<std::uint64_t>(kCopyChunk, static_cast<std::uint64_t>(until - in));
-      const ssize_t n = ::copy_file_range(from, &in, to, &out, want, 0);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return Errno(errno);
-      if (n == 0) return Ok();  // it is shorter than its name says
-    }
-  }
-  return Ok();
-}
-
 bool Punch(int fd, std::uint64_t offset, std::uint64_t size) {
   return ::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
                      static_cast<off_t>(size)) == 0;
+}
+
+// Holes stay holes: without shared extents copy_file_range writes them as zeros. Error::kCorrupt if
+// the file ends before `end`.
+Result<void> CopyRange(int to, int from, std::uint64_t begin, std::uint64_t end,
+                       const std::function<bool()>& cancelled) {
+  auto at = static_cast<loff_t>(begin);
+  const auto stop = static_cast<loff_t>(end);
+  while (at < stop) {
+    if (cancelled()) return Error::kCancelled;
+    const off_t data = ::lseek(from, at, SEEK_DATA);
+    const loff_t hole_end = data >= 0 ? data : (errno == ENXIO ? stop : at);
+    const loff_t skip = std::min(hole_end, stop) - at;
+    // Something may stand there, of a piece that has not come as a whole.
+    if (skip > 0 && Punch(to, static_cast<std::uint64_t>(at), static_cast<std::uint64_t>(skip))) {
+      at += skip;
+      continue;
+    }
+    const off_t hole = ::lseek(from, at, SEEK_HOLE);
+    const loff_t until = hole > at ? std::min<loff_t>(hole, stop) : stop;
+    loff_t out = at;
+    const auto want = std::min<std::uint64_t>(kCopyChunk, static_cast<std::uint64_t>(until - at));
+    const ssize_t n = ::copy_file_range(from, &at, to, &out, want, 0);
+    if (n < 0 && errno != EINTR) return Errno(errno);
+    if (n == 0) return Error::kCorrupt;
+  }
+  return Ok();
 }
 
 // Pieces that are all zeros are known by their hashes: nobody has to send them. The file has its
@@ -159,33 +161,60 @@ bool IsZero(std::string_view bytes) {
          (bytes[0] == 0 && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
-Result<std::vector<bool>> TakeFromBase(int fd, const index::ContentId& id,
-                                       const std::vector<index::Hash>& layer,
-                                       const BaseObject& base,
-                                       const std::function<bool()>& cancelled) {
-  std::vector<bool> have(PieceCount(id.size));
+bool AnyOf(const std::vector<bool>& pieces) {
+  return std::find(pieces.begin(), pieces.end(), true) != pieces.end();
+}
+
+// Copies the pieces that are `common`; all of the file at once if none of `have` would suffer.
+Result<void> CopyPieces(int to, int from, const index::ContentId& id, const BaseObject& base,
+                        const std::vector<bool>& common, const std::vector<bool>& have,
+                        const std::function<bool()>& cancelled) {
+  const std::uint64_t end = std::min(id.size, base.id.size);
+  if (!AnyOf(have)) {
+    return ::ioctl(to, FICLONE, from) == 0 ? Ok() : CopyRange(to, from, 0, end, cancelled);
+  }
+  const std::uint64_t length = index::PieceLength(id.size);
+  for (std::size_t first = 0; first < common.size(); ++first) {
+    if (!common[first]) continue;
+    std::size_t last = first;
+    while (last + 1 < common.size() && common[last + 1]) ++last;
+    BOOST_OUTCOME_TRYV(
+        CopyRange(to, from, first * length, std::min((last + 1) * length, end), cancelled));
+    first = last;
+  }
+  return Ok();
+}
+
+Result<void> TakeFromBase(int fd, const index::ContentId& id, const std::vector<index::Hash>& layer,
+                          const BaseObject& base, const std::function<bool()>& cancelled,
+                          std::vector<bool>& have) {
   // Equal hashes of pieces mean equal bytes, and of the same number, if pieces are equally long.
   const bool comparable = !layer.empty() && !base.layer.empty() &&
                           index::PieceLength(id.size) == index::PieceLength(base.id.size);
-  if (!comparable) return have;
-  std::uint64_t common = 0;
+  if (!comparable) return Ok();
+  std::vector<bool> common(have.size());
   for (std::size_t i = 0; i < std::min(layer.size(), base.layer.size()); ++i) {
-    have[i] = layer[i] == base.layer[i];
-    common += have[i] ? 1 : 0;
+    common[i] = !have[i] && layer[i] == base.layer[i];
   }
-  if (common == 0) return have;
+  if (!AnyOf(common)) return Ok();
   const Descriptor from(::open(base.file.c_str(), O_RDONLY | O_CLOEXEC));
-  if (from.get() < 0) return std::vector<bool>(have.size());
-  BOOST_OUTCOME_TRY(CopyInto(fd, from.get(), std::min(id.size, base.id.size), cancelled));
-  return have;
+  struct stat status {};
+  if (from.get() < 0 || ::fstat(from.get(), &status) != 0) return Ok();
+  if (static_cast<std::uint64_t>(status.st_size) != base.id.size) return Ok();
+  const auto copied = CopyPieces(fd, from.get(), id, base, common, have, cancelled);
+  if (!copied && copied.error() != Error::kCorrupt) return copied;
+  // Its file may have become a working file and have been written to meanwhile.
+  if (!copied || !base.still_whole()) return Ok();
+  for (std::size_t i = 0; i < have.size(); ++i) have[i] = have[i] || common[i];
+  return Ok();
 }
 
 }  // namespace
 
-Result<std::vector<bool>> PreparePartial(const PartialFile& partial, const index::ContentId& id,
-                                         const std::vector<index::Hash>& layer,
-                                         const std::optional<BaseObject>& base,
-                                         const std::function<bool()>& cancelled) {
+Result<std::vector<bool>> PreparePartial(
+    const PartialFile& partial, const index::ContentId& id, const std::vector<index::Hash>& layer,
+    const std::function<std::optional<BaseObject>()>& next_base,
+    const std::function<bool()>& cancelled) {
   std::error_code ignored;
   std::filesystem::create_directories(partial.file.parent_path(), ignored);
   const Descriptor fd(::open(partial.file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
@@ -203,12 +232,15 @@ Result<std::vector<bool>> PreparePartial(const PartialFile& partial, const index
     BOOST_OUTCOME_TRY(found, HashAll(fd.get(), id, layer, cancelled));
     have = std::move(found);
   }
-  if (base && std::find(have.begin(), have.end(), true) == have.end()) {
-    BOOST_OUTCOME_TRY(common, TakeFromBase(fd.get(), id, layer, *base, cancelled));
-    have = std::move(common);
+  bool empty = fresh;
+  while (std::find(have.begin(), have.end(), false) != have.end()) {
+    const auto base = next_base();
+    if (!base) break;
+    BOOST_OUTCOME_TRYV(TakeFromBase(fd.get(), id, layer, *base, cancelled, have));
+    empty = false;
   }
   if (::ftruncate(fd.get(), static_cast<off_t>(id.size)) != 0) return Errno(errno);
-  TakeZeroPieces(fd.get(), id, layer, fresh && !base, have);
+  TakeZeroPieces(fd.get(), id, layer, empty, have);
   return have;
 }
 

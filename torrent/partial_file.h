@@ -23,17 +23,19 @@ struct BaseObject {
   index::ContentId id;
   std::filesystem::path file;
   std::vector<index::Hash> layer;
+  std::function<bool()> still_whole;  // asked when its bytes have been copied
 };
 
 // Makes the file ready to be fetched into, with the object's length, and answers which of its
-// pieces are there: those that an earlier fetch left, what it has in common with `base`, and the
-// ones that are all zeros by their hashes, which become holes. The
-// note of an orderly stop is believed as long as the machine was not started anew since; otherwise
-// every piece is hashed. ENOSPC and the like; Error::kCancelled.
-Result<std::vector<bool>> PreparePartial(const PartialFile& partial, const index::ContentId& id,
-                                         const std::vector<index::Hash>& layer,
-                                         const std::optional<BaseObject>& base,
-                                         const std::function<bool()>& cancelled);
+// pieces are there: those that an earlier fetch left, what it has in common with objects of
+// `next_base`, which is asked until it answers nothing or all is there, and the pieces that are all
+// zeros by their hashes, which become holes. The note of an orderly stop is believed as long as the
+// machine was not started anew since; otherwise every piece is hashed. ENOSPC and the like;
+// Error::kCancelled.
+Result<std::vector<bool>> PreparePartial(
+    const PartialFile& partial, const index::ContentId& id, const std::vector<index::Hash>& layer,
+    const std::function<std::optional<BaseObject>()>& next_base,
+    const std::function<bool()>& cancelled);
 // Long runs of zeros in [begin, end) become holes, which a sparse file's bytes cannot tell. Where
 // that fails the file only takes more room.
 void PunchZeros(const std::filesystem::path& file, std::uint64_t begin, std::uint64_t end);

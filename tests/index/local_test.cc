@@ -340,7 +340,8 @@ TEST_F(LocalTest, HistoryAndObjects) {
   EXPECT_EQ(bigger.id, history[0].id);
   EXPECT_EQ("A", history[1].host);
   EXPECT_TRUE(history[1].present);
-  EXPECT_EQ(big.id, a_->PreviousObject(bigger.id).value());
+  EXPECT_EQ(std::vector<ContentId>{big.id}, a_->OtherVersions(bigger.id, 2).value());
+  EXPECT_EQ(std::vector<ContentId>{bigger.id}, a_->OtherVersions(big.id, 2).value());
   EXPECT_EQ(1u, a_->Users(big.id, std::nullopt).value());
   EXPECT_EQ(0u, a_->Users(big.id, file).value());
   EXPECT_TRUE(a_->Missing(std::nullopt, 10).value().empty());

@@ -133,12 +133,32 @@ TEST(Layers, ThoseOfObjectsThatAreGoneAreDropped) {
   EXPECT_FALSE(std::filesystem::exists(dir.path() / "layers" / "half.new"));
 }
 
+std::vector<bool> PrepareFrom(const PartialFile& partial, const index::HashedFile& hashed,
+                              std::vector<BaseObject> bases) {
+  const auto next_base = [&]() -> std::optional<BaseObject> {
+    if (bases.empty()) return std::nullopt;
+    BaseObject base = bases.front();
+    bases.erase(bases.begin());
+    return base;
+  };
+  auto have = PreparePartial(partial, hashed.id, hashed.pieces, next_base, [] { return false; });
+  EXPECT_TRUE(have);
+  return have ? have.value() : std::vector<bool>();
+}
+
+BaseObject BaseOf(const std::filesystem::path& file, const std::string& bytes) {
+  const index::HashedFile hashed = Hashed(file, bytes);
+  return {hashed.id, file, hashed.pieces, [] { return true; }};
+}
+
 class PartialFileTest : public testing::Test {
  protected:
-  std::vector<bool> Prepare(const std::optional<BaseObject>& base = std::nullopt) {
-    auto have = PreparePartial(partial_, hashed_.id, hashed_.pieces, base, [] { return false; });
-    EXPECT_TRUE(have);
-    return have ? have.value() : std::vector<bool>();
+  std::vector<bool> Prepare(const std::vector<BaseObject>& bases = {}) {
+    return PrepareFrom(partial_, hashed_, bases);
+  }
+  std::string Got() const {
+    std::ifstream in(partial_.file, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
   }
   static std::size_t Count(const std::vector<bool>& have) {
     return static_cast<std::size_t>(std::count(have.begin(), have.end(), true));
@@ -158,6 +178,47 @@ class PartialFileTest : public testing::Test {
 TEST_F(PartialFileTest, FreshFileHoldsNothing) {
   EXPECT_EQ(Count(Prepare()), 0U);
   EXPECT_EQ(std::filesystem::file_size(partial_.file), bytes_.size());
+}
+
+// Each base gives what is missing still; what is there already is not touched.
+TEST_F(PartialFileTest, SeveralBasesGiveTheirPieces) {
+  constexpr std::size_t kPiece = 256 * 1024;
+  std::string first = RandomBytes(bytes_.size(), 7);
+  first.replace(0, 4 * kPiece, bytes_, 0, 4 * kPiece);
+  std::string second = RandomBytes(bytes_.size(), 8);
+  second.replace(3 * kPiece, 5 * kPiece, bytes_, 3 * kPiece, 5 * kPiece);
+  second.replace(9 * kPiece, std::string::npos, bytes_, 9 * kPiece);
+  const auto have =
+      Prepare({BaseOf(dir_.path() / "one", first), BaseOf(dir_.path() / "two", second)});
+  ASSERT_EQ(have.size(), 12U);
+  EXPECT_EQ(Count(have), 11U);
+  EXPECT_FALSE(have[8]);
+  std::string got = Got();
+  ASSERT_EQ(got.size(), bytes_.size());
+  got.replace(8 * kPiece, kPiece, bytes_, 8 * kPiece, kPiece);
+  EXPECT_TRUE(got == bytes_);
+}
+
+// The rest of an interrupted fetch stands where the base has a hole.
+TEST_F(PartialFileTest, HolesOfABaseReplaceWhatIsThere) {
+  std::string bytes = bytes_;
+  bytes.replace(100'000, 120'000, 120'000, '\0');
+  const index::HashedFile hashed = Hashed(dir_.path() / "sparse", bytes);
+  const BaseObject base = BaseOf(dir_.path() / "base", bytes);
+  PunchZeros(base.file, 0, bytes.size());
+  std::ofstream(partial_.file, std::ios::binary) << RandomBytes(bytes.size(), 9);
+  EXPECT_EQ(Count(PrepareFrom(partial_, hashed, {base})), 12U);
+  EXPECT_TRUE(Got() == bytes);
+}
+
+TEST_F(PartialFileTest, ABaseThatIsNotWholeGivesNothing) {
+  BaseObject written = BaseOf(dir_.path() / "written", bytes_);
+  written.still_whole = [] { return false; };
+  const BaseObject cut = BaseOf(dir_.path() / "cut", bytes_);
+  std::filesystem::resize_file(cut.file, bytes_.size() - 1);
+  BaseObject gone = BaseOf(dir_.path() / "gone", bytes_);
+  std::filesystem::remove(gone.file);
+  EXPECT_EQ(Count(Prepare({written, cut, gone})), 0U);
 }
 
 std::uint64_t DiskBytes(const std::filesystem::path& path) {
@@ -183,25 +244,16 @@ class SparseFileTest : public testing::Test {
 };
 
 TEST_F(SparseFileTest, PiecesOfZerosAreNotFetched) {
-  const auto have =
-      PreparePartial(partial_, hashed_.id, hashed_.pieces, std::nullopt, [] { return false; });
-  ASSERT_TRUE(have);
-  EXPECT_EQ(have.value(), std::vector<bool>({false, true, true, true, false, true}));
+  const auto have = PrepareFrom(partial_, hashed_, {});
+  EXPECT_EQ(have, std::vector<bool>({false, true, true, true, false, true}));
   EXPECT_EQ(DiskBytes(partial_.file), 0U);
 }
 
 TEST_F(SparseFileTest, PiecesOfZerosReplaceTheBytesOfTheOldVersion) {
   const auto old_file = dir_.path() / "old";
   const std::string old_bytes = bytes_.substr(0, 256 * 1024) + RandomBytes(1'100'000, 4);
-  BaseObject base;
-  const index::HashedFile old_hashed = Hashed(old_file, old_bytes);
-  base.id = old_hashed.id;
-  base.file = old_file;
-  base.layer = old_hashed.pieces;
-  const auto have =
-      PreparePartial(partial_, hashed_.id, hashed_.pieces, base, [] { return false; });
-  ASSERT_TRUE(have);
-  EXPECT_EQ(have.value(), std::vector<bool>({true, true, true, true, false, true}));
+  const auto have = PrepareFrom(partial_, hashed_, {BaseOf(old_file, old_bytes)});
+  EXPECT_EQ(have, std::vector<bool>({true, true, true, true, false, true}));
   std::ifstream in(partial_.file, std::ios::binary);
   const std::string got{std::istreambuf_iterator<char>(in), {}};
   EXPECT_TRUE(got.substr(0, 1 << 20) == bytes_.substr(0, 1 << 20));
@@ -247,8 +299,7 @@ TEST_F(PartialFileTest, NoteOfAnotherFileIsNotBelieved) {
 TEST_F(PartialFileTest, BaseGivesWhatIsEqual) {
   std::string old = bytes_.substr(0, 2'000'000);
   old[300'000] ^= 1;
-  const auto base = Hashed(dir_.path() / "old", old);
-  const auto have = Prepare(BaseObject{base.id, dir_.path() / "old", base.pieces});
+  const auto have = Prepare({BaseOf(dir_.path() / "old", old)});
   EXPECT_EQ(Count(have), 6U);  // of 7 whole ones, without the second
   EXPECT_FALSE(have[1]);
   for (std::size_t i = 0; i < have.size(); ++i) {

@@ -198,7 +198,7 @@ TEST_F(ReadTest, NewVersionTakesWhatTheOldOneHas) {
   const auto old = b.objects->Put(bytes);
   bytes.replace(77 * kMiB + 1000, 64 * 1024, RandomBytes(64 * 1024, 9));
   const auto id = a.objects->Put(bytes);
-  b.objects->SetBase(id, old);
+  b.objects->AddBase(id, old);
   Connect(a, b);
   const auto begin = std::chrono::steady_clock::now();
   b.swarm->Want(id);
@@ -212,6 +212,34 @@ TEST_F(ReadTest, NewVersionTakesWhatTheOldOneHas) {
     return status.peers.size() == 1 && status.peers[0].received_bytes > 64 * 1024;
   }));
   EXPECT_LT(Received(b), kMiB);
+}
+
+// The version that is read was replaced at its only holder before it came, and is kept nowhere.
+// What the next one has in common with it is taken from there as soon as that has come.
+TEST_F(ReadTest, ASupersededVersionTakesWhatTheNextOneHas) {
+  TestHost a(cluster_, 107);
+  TestHost b(cluster_, 108);
+  const std::string bytes = RandomBytes(16 * kMiB, 10);
+  const auto old = a.objects->Put(bytes);
+  Connect(a, b);
+  ASSERT_EQ(PendingRead(b, old, 0, 10).Wait(), std::error_code());
+  std::promise<void> withdrawn;
+  a.swarm->Withdraw(old, [&] { withdrawn.set_value(); });
+  withdrawn.get_future().wait();
+  a.objects->Remove(old);
+  PendingRead same(b, old, 10 * kMiB, kMiB);
+  PendingRead changed(b, old, 4 * kMiB, 10);
+  EXPECT_TRUE(same.waiting());
+  std::string next_bytes = bytes;
+  next_bytes[4 * kMiB] ^= 1;
+  const auto next = a.objects->Put(next_bytes);
+  b.objects->AddBase(old, next);
+  b.swarm->Want(next);
+  EXPECT_EQ(same.Wait(), std::error_code());
+  EXPECT_EQ(Pread(b, old, 10 * kMiB, kMiB), bytes.substr(10 * kMiB, kMiB));
+  EXPECT_TRUE(changed.waiting());
+  b.swarm->CancelRead(changed.number());
+  EXPECT_EQ(changed.Wait(), make_error_code(Error::kCancelled));
 }
 
 // What was hashed when it was committed is not read again before it is served: a file with a

@@ -53,9 +53,9 @@ bool FileObjects::Has(const index::ContentId& id) const {
   return whole_.contains(id);
 }
 
-void FileObjects::SetBase(const index::ContentId& id, const index::ContentId& base) {
+void FileObjects::AddBase(const index::ContentId& id, const index::ContentId& base) {
   const std::lock_guard lock(mutex_);
-  bases_[id] = base;
+  bases_[id].push_back(base);
 }
 
 void FileObjects::Remove(const index::ContentId& id) {
@@ -79,11 +79,11 @@ std::filesystem::path FileObjects::PartialPath(const index::ContentId& id) {
   return folder_ / (index::ToHex(id) + ".part");
 }
 
-std::optional<index::ContentId> FileObjects::Base(const index::ContentId& id) {
+std::vector<index::ContentId> FileObjects::Bases(const index::ContentId& id) {
   const std::lock_guard lock(mutex_);
-  const auto found = bases_.find(id);
-  if (found == bases_.end()) return std::nullopt;
-  return found->second;
+  auto bases = bases_[id];
+  std::erase_if(bases, [this](const auto& base) { return !whole_.contains(base); });
+  return bases;
 }
 
 void FileObjects::Forget(const index::ContentId& id) {

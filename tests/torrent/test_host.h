@@ -32,7 +32,7 @@ class FileObjects final : public ObjectPort {
   // Waits until the object has arrived; false after a minute.
   bool WaitFor(const index::ContentId& id);
   bool Has(const index::ContentId& id) const;
-  void SetBase(const index::ContentId& id, const index::ContentId& base);
+  void AddBase(const index::ContentId& id, const index::ContentId& base);
   void Remove(const index::ContentId& id);
   // No version needs it any more.
   void Forget(const index::ContentId& id);
@@ -44,7 +44,7 @@ class FileObjects final : public ObjectPort {
 
   std::optional<std::filesystem::path> Find(const index::ContentId& id) override;
   std::filesystem::path PartialPath(const index::ContentId& id) override;
-  std::optional<index::ContentId> Base(const index::ContentId& id) override;
+  std::vector<index::ContentId> Bases(const index::ContentId& id) override;
   std::vector<index::ContentId> UnneededPartials() override;
   Result<void> Found(const index::ContentId& id) override;
   Result<void> Arrived(const index::ContentId& id) override;
@@ -57,7 +57,7 @@ class FileObjects final : public ObjectPort {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::set<index::ContentId> whole_;
-  std::map<index::ContentId, index::ContentId> bases_;
+  std::map<index::ContentId, std::vector<index::ContentId>> bases_;
   std::set<index::ContentId> forgotten_;
   std::set<index::ContentId> recorded_;
   int failing_records_ = 0;

@@ -1,0 +1,164 @@
+// Fetcher: the partial files of large objects, from what is here already to what is left of them.
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "torrent/content_info.h"
+#include "torrent/fetcher.h"
+
+namespace btfc::torrent {
+namespace {
+
+constexpr std::chrono::minutes kLayerAge{10};  // before, its object may still be on its way
+
+}  // namespace
+
+PartialFile Fetcher::Partial(const index::ContentId& id) const {
+  return {{}, options_.notes / index::ContentName(id)};
+}
+
+void Fetcher::Prepare(Item& item) {
+  SetStage(item, Stage::kPreparing);
+  const index::ContentId id = item.id;
+  exchange_.disk.Post(
+      [this, id, layer = item.layer, partial = Partial(id), cancelled = item.cancelled]() mutable {
+        partial.file = exchange_.objects.PartialPath(id);
+        const auto bases = exchange_.objects.Bases(id);
+        std::error_code ignored;
+        const bool left = std::filesystem::file_size(partial.file, ignored) > 0 && !ignored;
+        const bool long_work = left || !bases.empty();
+        const auto prepare = [this, id, layer, partial, cancelled, bases] {
+          const auto stop = [this, &cancelled] { return *cancelled || exchange_.stopping; };
+          auto rest = bases.begin();
+          const auto next_base = [&]() -> std::optional<BaseObject> {
+            while (rest != bases.end()) {
+              if (auto base = Base(*rest++, stop)) return base;
+            }
+            return std::nullopt;
+          };
+          auto have = PreparePartial(partial, id, *layer, next_base, stop);
+          exchange_.loop.Post(
+              [this, id, have = std::move(have)]() mutable { Prepared(id, std::move(have)); });
+        };
+        // Hashing and copying must not hold up what is quick.
+        if (long_work) {
+          exchange_.hashing.Post(prepare);
+        } else {
+          prepare();
+        }
+      });
+}
+
+// Any thread. Nothing if it is not here any more.
+std::optional<BaseObject> Fetcher::Base(const index::ContentId& id,
+                                        const std::function<bool()>& stop) const {
+  const auto file = exchange_.objects.Find(id);
+  if (!file) return std::nullopt;
+  auto layer = exchange_.layers.Of(id, *file, stop);
+  if (!layer) return std::nullopt;
+  const auto still_whole = [this, id] { return exchange_.objects.Find(id).has_value(); };
+  return BaseObject{id, *file, std::move(layer).value(), still_whole};
+}
+
+// What is read, and nobody has any more, may be in part in an object that has come: the version
+// after it.
+void Fetcher::OfferBase(const index::ContentId& base) {
+  if (base.size <= kSmallMax) return;
+  std::set<index::ContentId> readers;
+  for (const auto& [number, id] : reads_) {
+    if (index::PieceLength(id.size) == index::PieceLength(base.size)) readers.insert(id);
+  }
+  for (const auto& id : readers) {
+    exchange_.disk.Post([this, id, base] {
+      const auto bases = exchange_.objects.Bases(id);
+      if (std::find(bases.begin(), bases.end(), base) == bases.end()) return;
+      exchange_.loop.Post([this, id] {
+        if (Item* const item = Find(id)) PrepareAgain(*item);
+      });
+    });
+  }
+}
+
+void Fetcher::PrepareAgain(Item& item) {
+  if (item.reads.empty()) return;
+  if (item.stage == Stage::kParked) return Enqueue(item);
+  if (item.stage != Stage::kRunning) return;
+  SetStage(item, Stage::kPreparing);
+  exchange_.torrents.Unload(item.id, [this, id = item.id] {
+    Item* const again = Find(id);
+    if (again == nullptr) return;
+    KeepNote(*again);
+    Prepare(*again);
+  });
+}
+
+// Of a partial file that nobody writes to any more: which pieces are there.
+void Fetcher::KeepNote(const Item& item) {
+  exchange_.disk.Post([this, id = item.id, partial = Partial(item.id), have = item.have]() mutable {
+    partial.file = exchange_.objects.PartialPath(id);
+    NotePartial(partial, id, have);
+  });
+}
+
+void Fetcher::Prepared(const index::ContentId& id, Result<std::vector<bool>> have) {
+  Item* const item = Find(id);
+  if (item == nullptr) return;
+  if (!Needed(*item)) {
+    SetStage(*item, Stage::kParked);
+    return MaybeForget(id);
+  }
+  if (!have) return Retry(*item, have.error());
+  item->have = std::move(have).value();
+  item->given = item->have;
+  item->checked.clear();
+  const auto there =
+      static_cast<std::uint64_t>(std::count(item->have.begin(), item->have.end(), true));
+  item->progress->done_bytes = std::min(there * index::PieceLength(id.size), id.size);
+  CheckPieces(*item);
+  if (there == item->have.size()) return CloseLarge(*item);
+  SetStage(*item, Stage::kLoading);
+  item->only_asked = !item->wanted;
+  exchange_.disk.Post([this, id] {
+    const auto file = exchange_.objects.PartialPath(id);
+    exchange_.loop.Post([this, id, file] {
+      Item* const loading = Find(id);
+      if (loading == nullptr || loading->stage != Stage::kLoading) return;
+      if (exchange_.torrents.loaded(id)) return Retry(*loading, Error::kUnavailable);
+      ContentLoad load;
+      load.id = id;
+      load.layer = *loading->layer;
+      load.file = file;
+      load.have = loading->have;
+      load.only_asked = loading->only_asked;
+      exchange_.torrents.Load(load);
+    });
+  });
+}
+
+void Fetcher::DropUnneeded() {
+  exchange_.disk.Post([this] {
+    const auto here = [this](const index::ContentId& id) {
+      return exchange_.objects.Find(id) ||
+             ::access(exchange_.objects.PartialPath(id).c_str(), F_OK) == 0;
+    };
+    exchange_.layers.DropUseless(here, kLayerAge);
+    const auto unneeded = exchange_.objects.UnneededPartials();
+    if (unneeded.empty()) return;
+    exchange_.loop.Post([this, unneeded] {
+      std::vector<index::ContentId> drop;
+      for (const auto& id : unneeded) {
+        if (Find(id) == nullptr) drop.push_back(id);
+      }
+      // Who wants one from now on prepares its file after this.
+      exchange_.disk.Post([this, drop = std::move(drop)] {
+        for (const auto& id : drop) {
+          ::unlink(exchange_.objects.PartialPath(id).c_str());
+          ::unlink(Partial(id).note.c_str());
+        }
+      });
+    });
+  });
+}
+
+}  // namespace btfc::torrent
