@@ -97,8 +97,8 @@ int Try(const std::string& address, std::uint16_t& port, int type) {
     ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof(yes));
   }
   int error = 0;
-  if (::bind(fd, reinterpret_cast<const sockaddr*>(&where->storage), where->size) != 0 ||
-      (type == SOCK_STREAM && ::listen(fd, 1) != 0)) {
+  // It does not listen: who dialled meanwhile would be let in, and dropped.
+  if (::bind(fd, reinterpret_cast<const sockaddr*>(&where->storage), where->size) != 0) {
     error = errno;
   } else if (port == 0) {
     sockaddr_storage bound{};

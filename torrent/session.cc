@@ -247,10 +247,13 @@ class Session::Impl {
     lt::settings_pack pack;
     pack.set_str(lt::settings_pack::listen_interfaces,
                  ListenInterfaces(addresses_, port, options_.dht));
-    session_->apply_settings(pack);
     // The network thread does both in a row: no handshake ends while the torrent is paused, which
     // it is until now so that its first announcement finds the port open.
-    control_.resume();
+    handle_.queue->Post([session = lt::session_handle(*session_), control = control_,
+                         pack = std::move(pack)]() mutable {
+      session.apply_settings(std::move(pack));
+      control.resume();
+    });
     const auto deadline = std::chrono::steady_clock::now() + kListenMax;
     std::size_t open = 0;
     while (open < addresses_.size() && std::chrono::steady_clock::now() < deadline) {
