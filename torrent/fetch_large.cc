@@ -244,7 +244,8 @@ void Fetcher::Restart(Item& item) {
   if (item.sources.empty()) {
     // Whoever waits for its bytes keeps its place; else those have it that can be delivered.
     if (item.reads.empty()) return SuspendLarge(item);
-    return Ask({item.id}, exchange_.members.Peers());
+    Ask({item.id}, exchange_.members.Peers());
+    return PrepareAgain(item);  // something that shares pieces may have come meanwhile
   }
   for (auto& [peer, source] : item.sources) {
     source.loaded = false;
