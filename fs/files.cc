@@ -398,6 +398,7 @@ std::optional<std::uint64_t> Files::BlocksOf(const index::Content& content) cons
 }
 std::optional<LiveStat> Files::StatOfOpen(Handle handle) { return impl_->StatOfOpen(handle); }
 bool Files::Busy(index::Ino ino) { return impl_->Busy(ino); }
+bool Files::Doubtful(const index::ContentId& id) const { return impl_->Doubtful(id); }
 Result<bool> Files::SetTimes(index::Ino ino, std::optional<std::int64_t> atime_ns,
                              std::optional<std::int64_t> mtime_ns) {
   return impl_->SetTimes(ino, atime_ns, mtime_ns);

@@ -132,6 +132,9 @@ class Files {
                         std::optional<std::int64_t> mtime_ns);
   // True while SetTimes would have to wait for a copy or a commit of this file.
   bool Busy(index::Ino ino);
+  // Whether an object of the store perhaps does not hold what its name says: after a crash until it
+  // was read again, or because damage was found. Any thread.
+  bool Doubtful(const index::ContentId& id) const;
   // The last name went away by an operation of this host: never commit it.
   void Unlinked(index::Ino ino);
   // The kernel forgot the inode, which has no name left.

@@ -85,6 +85,7 @@ class Files::Impl {
   std::optional<std::uint64_t> BlocksOf(const index::Content& content) const;
   std::optional<LiveStat> StatOfOpen(Handle handle);
   bool Busy(index::Ino ino);
+  bool Doubtful(const index::ContentId& id) const;
   Result<bool> SetTimes(index::Ino ino, std::optional<std::int64_t> atime_ns,
                         std::optional<std::int64_t> mtime_ns);
   void Unlinked(index::Ino ino);
@@ -189,7 +190,6 @@ class Files::Impl {
   void CommitSmall(const State& state, const struct stat& now);
   std::optional<index::EarlierFile> Earlier(WriteBase base, int file,
                                             const std::function<bool()>& cancelled) const;
-  bool Doubtful(const index::ContentId& id) const;
   void HashAndCommit(const State& state, std::uint64_t epoch);
   void Publish(const State& state, index::NewVersion version, bool changed);
   Result<void> Abandon(const FileState& state, const index::NewVersion& version);

@@ -66,7 +66,7 @@ Result<bool> Catalogue::IsPresent(const ContentId& id) {
 Result<std::vector<Ino>> Catalogue::FilesOf(const ContentId& id, std::size_t limit) {
   return impl_->Read([&](Reader& reader) -> Result<std::vector<Ino>> {
     auto find = reader.db().Prepare(
-        "SELECT v.ino FROM version v JOIN inode i ON i.head = v.version "
+        "SELECT v.ino FROM version v JOIN inode i ON i.ino = v.ino AND i.head = v.version "
         "WHERE v.root = ? AND v.size = ? AND v.size > 16384 AND i.nlink > 0 "
         "ORDER BY v.ino LIMIT ?");
     find << id.root << id.size << static_cast<std::uint64_t>(limit);
@@ -80,7 +80,7 @@ Result<std::vector<ContentId>> Catalogue::OtherVersions(const ContentId& id, std
   return impl_->Read([&](Reader& reader) -> Result<std::vector<ContentId>> {
     auto find = reader.db().Prepare(
         "WITH file AS ("
-        "SELECT v.ino FROM version v JOIN inode i ON i.head = v.version "
+        "SELECT v.ino FROM version v JOIN inode i ON i.ino = v.ino AND i.head = v.version "
         "WHERE v.root = ?1 AND v.size = ?2 AND v.size > 16384 "
         "UNION SELECT ino FROM history WHERE root = ?1 AND size = ?2 AND size > 16384), "
         "other AS ("

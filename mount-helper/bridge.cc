@@ -11,7 +11,7 @@
 namespace btfc::mount_helper {
 namespace {
 
-constexpr std::size_t kBasesMax = 2;
+constexpr std::size_t kBasesMax = 4;
 constexpr std::uint64_t kLeftFreeMax = std::uint64_t{1} << 30U;  // bytes
 
 }  // namespace
@@ -67,9 +67,12 @@ std::filesystem::path Bridge::PartialPath(const index::ContentId& id) {
 }
 
 std::vector<index::ContentId> Bridge::Bases(const index::ContentId& id) {
+  const fs::Files* const files = files_;
   auto others = catalogue_.OtherVersions(id, kBasesMax);
-  if (!others) return {};
-  std::erase_if(others.value(), [this](const auto& other) { return !store_.Has(other); });
+  if (files == nullptr || !others) return {};
+  std::erase_if(others.value(), [this, files](const auto& other) {
+    return !store_.Has(other) || files->Doubtful(other);
+  });
   return std::move(others).value();
 }
 

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace btfc::torrent {
@@ -58,11 +59,12 @@ int Option(int fd, int name) {
   return ::getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : 0;
 }
 
-// The TCP sockets of this process at the port: those that listen, and those that came in.
-std::vector<int> SocketsAt(std::uint16_t port) {
+// The TCP sockets of this process at the port: those that listen, and those that came in. Nothing
+// if that cannot be told now, for want of a descriptor.
+std::optional<std::vector<int>> SocketsAt(std::uint16_t port) {
   std::vector<int> sockets;
   const std::unique_ptr<DIR, CloseFolder> folder(::opendir("/proc/self/fd"));
-  if (!folder) return sockets;
+  if (!folder) return std::nullopt;
   while (const dirent* const entry = ::readdir(folder.get())) {
     const int fd = std::atoi(entry->d_name);
     sockaddr_storage local{};
@@ -78,7 +80,7 @@ std::vector<int> SocketsAt(std::uint16_t port) {
 // Those that are connected now.
 std::vector<Visitor> Visitors(std::uint16_t port) {
   std::vector<Visitor> visitors;
-  for (const int fd : SocketsAt(port)) {
+  for (const int fd : SocketsAt(port).value_or(std::vector<int>())) {
     sockaddr_storage remote{};
     socklen_t size = sizeof remote;
     if (::getpeername(fd, reinterpret_cast<sockaddr*>(&remote), &size) != 0) continue;
@@ -126,20 +128,22 @@ std::size_t Doorkeeper::Look(Clock::time_point now) {
   return ended;
 }
 
-std::size_t Doorkeeper::Close() {
-  if (port_ == 0) return 0;
-  std::size_t strangers = 0;
-  for (const int fd : SocketsAt(port_)) {
+bool Doorkeeper::Close() {
+  if (port_ == 0) return true;
+  const auto sockets = SocketsAt(port_);
+  if (!sockets) return false;
+  bool closed = true;
+  for (const int fd : *sockets) {
     if (known_.contains(fd) || closed_.contains(fd)) continue;
     const bool listens = Option(fd, SO_ACCEPTCONN) != 0;
     ::shutdown(fd, SHUT_RDWR);  // one that listens accepts no more; a handshake fails
     if (listens) {
       closed_.insert(fd);
     } else {
-      ++strangers;  // even one whose other end is gone, for libtorrent may not know it yet
+      closed = false;  // even one whose other end is gone, for libtorrent may not know it yet
     }
   }
-  return strangers;
+  return closed;
 }
 
 }  // namespace btfc::torrent

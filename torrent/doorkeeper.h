@@ -37,9 +37,9 @@ class Doorkeeper {
   void Leave(int socket);
   // Some times a second. Answers how many it ended.
   std::size_t Look(Clock::time_point now);
-  // For the end: nobody comes in any more, and strangers are ended. Answers how many libtorrent has
-  // not closed yet; to be asked again until there are none.
-  std::size_t Close();
+  // For the end: nobody comes in any more, and strangers are ended. Answers whether libtorrent has
+  // closed all of them; to be asked again until it has.
+  bool Close();
 
  private:
   const std::function<bool(const Sha256&)> refuses_;

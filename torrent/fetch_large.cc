@@ -143,6 +143,7 @@ void Fetcher::Run(const index::ContentId& id) {
   UrgeReads(*item);
   exchange_.torrents.Resume(id);
   options_.sharing(id);
+  if (std::exchange(item->prepare_again, false)) PrepareAgain(*item);
 }
 
 const std::vector<index::Hash>* Fetcher::SharedLayer(const index::ContentId& id) const {

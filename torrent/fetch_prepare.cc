@@ -57,8 +57,7 @@ std::optional<BaseObject> Fetcher::Base(const index::ContentId& id,
   if (!file) return std::nullopt;
   auto layer = exchange_.layers.Of(id, *file, stop);
   if (!layer) return std::nullopt;
-  const auto still_whole = [this, id] { return exchange_.objects.Find(id).has_value(); };
-  return BaseObject{id, *file, std::move(layer).value(), still_whole};
+  return BaseObject{id, *file, std::move(layer).value()};
 }
 
 // What is read, and nobody has any more, may be in part in an object that has come: the version
@@ -83,13 +82,17 @@ void Fetcher::OfferBase(const index::ContentId& base) {
 void Fetcher::PrepareAgain(Item& item) {
   if (item.reads.empty()) return;
   if (item.stage == Stage::kParked) return Enqueue(item);
+  // Its bases are chosen already, or will be: again when it runs.
+  item.prepare_again = item.stage == Stage::kPreparing || item.stage == Stage::kLoading;
   if (item.stage != Stage::kRunning) return;
   SetStage(item, Stage::kPreparing);
   exchange_.torrents.Unload(item.id, [this, id = item.id] {
     Item* const again = Find(id);
     if (again == nullptr) return;
     KeepNote(*again);
-    Prepare(*again);
+    if (Needed(*again)) return Prepare(*again);
+    SetStage(*again, Stage::kParked);
+    MaybeForget(id);
   });
 }
 

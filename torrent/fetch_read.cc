@@ -99,7 +99,7 @@ void Fetcher::CheckPieces(Item& item) {
 
 void Fetcher::CheckPiece(const index::ContentId& id, std::uint64_t piece, int attempt) {
   Item* const item = Find(id);
-  if (item == nullptr) return;
+  if (item == nullptr || !item->layer) return;
   exchange_.disk.Post([this, id, piece, attempt, layer = item->layer] {
     const bool there = PieceIsThere(exchange_.objects.PartialPath(id), id, *layer, piece);
     exchange_.loop.Post([this, id, piece, attempt, there] {

@@ -129,6 +129,7 @@ class Fetcher final : public Holder::Sharing {
     Clock::time_point moved;           // when bytes last came
     std::chrono::milliseconds patience{0};
     bool only_asked = false;
+    bool prepare_again = false;   // what may be a base came while it was prepared
     std::uint64_t next_read = 0;  // the piece where the last read ended
     std::uint64_t ahead = 0;      // pieces to get before they are read
     std::shared_ptr<std::atomic<bool>> cancelled;

@@ -94,6 +94,7 @@ class GossipPeer final : public lt::peer_plugin, public std::enable_shared_from_
     link_->number = next_link_number++;
     link_->outgoing = peer_.is_outgoing();
     link_->ip = peer_.remote().address().to_string();
+    link_->port = peer_.remote().port();
     link_->address = EndpointOf(peer_);
     link_->node_key = *node_key;
     if (auto* const stream = StreamOf(peer_)) link_->read_only = PeerIsReadOnly(stream->handle());

@@ -35,6 +35,7 @@ class Link {
   std::uint64_t number = 0;  // never used twice in a session
   bool outgoing = false;
   std::string ip;          // of the other end
+  std::uint16_t port = 0;  // of this connection there
   std::string address;     // ip:port of this connection, for people
   Sha256 node_key{};       // of the certificate that the other end showed
   bool read_only = false;  // as that certificate says

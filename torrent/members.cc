@@ -98,8 +98,10 @@ void Members::LinkDown(const LinkPtr& link) {
       return;
     }
   }
-  // Its address may be the one that was not to be dialled soon, while this link was there.
-  events_.redial(connection.peer->link->ip, connection.peer->port);
+  const auto given_up = given_up_.find(connection.peer->device);
+  if (given_up == given_up_.end()) return;
+  events_.redial(given_up->second->ip, given_up->second->port);
+  given_up_.erase(given_up);
 }
 
 void Members::SendHello(const LinkPtr& link) {
@@ -215,7 +217,9 @@ void Members::Settle(Connection& connection) {
 void Members::MakeSpare(Connection& connection) {
   connection.spare = true;
   connection.since = Link::Clock::now();
-  if (connection.link->outgoing) connection.link->Close(Link::End::kDuplicate);
+  if (!connection.link->outgoing) return;
+  given_up_[connection.peer->device] = connection.link;
+  connection.link->Close(Link::End::kDuplicate);
 }
 
 // Tells the new one of the others and the others of the new one.

@@ -101,6 +101,9 @@ class Members {
   const Events events_;
   std::uint16_t port_ = 0;
   std::map<std::uint64_t, Connection> connections_;  // by link number
+  // The last one that this host made and gave up for another: its address is not dialled soon, but
+  // for the device to be lost.
+  std::map<index::DeviceId, LinkPtr> given_up_;
 
   struct Ban {
     Link::Clock::time_point until;

@@ -101,6 +101,7 @@ Result<std::vector<bool>> HashAll(int fd, const index::ContentId& id,
     const off_t data = ::lseek(fd, static_cast<off_t>(piece * length), SEEK_DATA);
     if (data < 0 && errno == ENXIO) break;
     if (data >= 0) piece = std::max(piece, static_cast<std::uint64_t>(data) / length);
+    if (piece >= have.size()) break;  // the file may be longer than the object
     have[piece] = PieceMatches(fd, id, layer, piece, buffer);
     ++piece;
   }
@@ -171,7 +172,8 @@ Result<void> CopyPieces(int to, int from, const index::ContentId& id, const Base
                         const std::function<bool()>& cancelled) {
   const std::uint64_t end = std::min(id.size, base.id.size);
   if (!AnyOf(have)) {
-    return ::ioctl(to, FICLONE, from) == 0 ? Ok() : CopyRange(to, from, 0, end, cancelled);
+    if (::ioctl(to, FICLONE, from) != 0) return CopyRange(to, from, 0, end, cancelled);
+    return ::ftruncate(to, static_cast<off_t>(id.size)) == 0 ? Ok() : Result<void>(Errno(errno));
   }
   const std::uint64_t length = index::PieceLength(id.size);
   for (std::size_t first = 0; first < common.size(); ++first) {
@@ -183,6 +185,17 @@ Result<void> CopyPieces(int to, int from, const index::ContentId& id, const Base
     first = last;
   }
   return Ok();
+}
+
+bool SameTime(const timespec& a, const timespec& b) {
+  return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+// One and the same file, which was not written to nor changed its mode in between: an object that
+// becomes a working file does before anybody can write to it.
+bool Untouched(const struct stat& a, const struct stat& b) {
+  return a.st_dev == b.st_dev && a.st_ino == b.st_ino && a.st_size == b.st_size &&
+         SameTime(a.st_mtim, b.st_mtim) && SameTime(a.st_ctim, b.st_ctim);
 }
 
 Result<void> TakeFromBase(int fd, const index::ContentId& id, const std::vector<index::Hash>& layer,
@@ -197,14 +210,21 @@ Result<void> TakeFromBase(int fd, const index::ContentId& id, const std::vector<
     common[i] = !have[i] && layer[i] == base.layer[i];
   }
   if (!AnyOf(common)) return Ok();
+  struct stat before {};
+  if (::lstat(base.file.c_str(), &before) != 0) return Ok();
+  if (static_cast<std::uint64_t>(before.st_size) != base.id.size) return Ok();
   const Descriptor from(::open(base.file.c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat status {};
-  if (from.get() < 0 || ::fstat(from.get(), &status) != 0) return Ok();
-  if (static_cast<std::uint64_t>(status.st_size) != base.id.size) return Ok();
+  if (from.get() < 0) return Ok();
   const auto copied = CopyPieces(fd, from.get(), id, base, common, have, cancelled);
   if (!copied && copied.error() != Error::kCorrupt) return copied;
-  // Its file may have become a working file and have been written to meanwhile.
-  if (!copied || !base.still_whole()) return Ok();
+  // Its file may have become a working file meanwhile, with or without another in its place, and
+  // have been written to.
+  struct stat after {};
+  struct stat named {};
+  if (!copied || ::fstat(from.get(), &after) != 0 || !Untouched(before, after) ||
+      ::lstat(base.file.c_str(), &named) != 0 || !Untouched(before, named)) {
+    return Ok();
+  }
   for (std::size_t i = 0; i < have.size(); ++i) have[i] = have[i] || common[i];
   return Ok();
 }

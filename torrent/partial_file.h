@@ -23,14 +23,14 @@ struct BaseObject {
   index::ContentId id;
   std::filesystem::path file;
   std::vector<index::Hash> layer;
-  std::function<bool()> still_whole;  // asked when its bytes have been copied
 };
 
 // Makes the file ready to be fetched into, with the object's length, and answers which of its
 // pieces are there: those that an earlier fetch left, what it has in common with objects of
 // `next_base`, which is asked until it answers nothing or all is there, and the pieces that are all
-// zeros by their hashes, which become holes. The note of an orderly stop is believed as long as the
-// machine was not started anew since; otherwise every piece is hashed. ENOSPC and the like;
+// zeros by their hashes, which become holes. A base that is written to, or whose name leads to
+// another file, while it is copied gives nothing. The note of an orderly stop is believed as long
+// as the machine was not started anew since; otherwise every piece is hashed. ENOSPC and the like;
 // Error::kCancelled.
 Result<std::vector<bool>> PreparePartial(
     const PartialFile& partial, const index::ContentId& id, const std::vector<index::Hash>& layer,

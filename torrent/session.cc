@@ -125,7 +125,7 @@ void CloseDoor(const std::shared_ptr<NetworkQueue>& queue,
                const std::shared_ptr<Doorkeeper>& doorkeeper,
                const std::shared_ptr<std::promise<void>>& closed) {
   queue->Post([queue, doorkeeper, closed] {
-    if (doorkeeper->Close() > 0) return CloseDoor(queue, doorkeeper, closed);
+    if (!doorkeeper->Close()) return CloseDoor(queue, doorkeeper, closed);
     closed->set_value();
   });
 }

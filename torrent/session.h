@@ -46,8 +46,9 @@ class Session {
                                                 LinkListener& listener, Refused refused,
                                                 std::string* why);
   ~Session();
-  // Closes everything and waits for the network thread; at most about two seconds. From any thread
-  // but the loop's and libtorrent's.
+  // Closes everything and waits for the network thread; about two seconds at most, ten more if
+  // connections that are on their way in do not end. From any thread but the loop's and
+  // libtorrent's.
   void Stop();
 
   std::uint16_t port() const;

@@ -133,22 +133,27 @@ TEST(Layers, ThoseOfObjectsThatAreGoneAreDropped) {
   EXPECT_FALSE(std::filesystem::exists(dir.path() / "layers" / "half.new"));
 }
 
-std::vector<bool> PrepareFrom(const PartialFile& partial, const index::HashedFile& hashed,
-                              std::vector<BaseObject> bases) {
+std::vector<bool> PrepareFrom(
+    const PartialFile& partial, const index::HashedFile& hashed, std::vector<BaseObject> bases,
+    const std::function<void()>& meanwhile = [] {}) {
   const auto next_base = [&]() -> std::optional<BaseObject> {
     if (bases.empty()) return std::nullopt;
     BaseObject base = bases.front();
     bases.erase(bases.begin());
     return base;
   };
-  auto have = PreparePartial(partial, hashed.id, hashed.pieces, next_base, [] { return false; });
+  const auto cancelled = [&] {
+    meanwhile();
+    return false;
+  };
+  auto have = PreparePartial(partial, hashed.id, hashed.pieces, next_base, cancelled);
   EXPECT_TRUE(have);
   return have ? have.value() : std::vector<bool>();
 }
 
 BaseObject BaseOf(const std::filesystem::path& file, const std::string& bytes) {
   const index::HashedFile hashed = Hashed(file, bytes);
-  return {hashed.id, file, hashed.pieces, [] { return true; }};
+  return {hashed.id, file, hashed.pieces};
 }
 
 class PartialFileTest : public testing::Test {
@@ -212,13 +217,66 @@ TEST_F(PartialFileTest, HolesOfABaseReplaceWhatIsThere) {
 }
 
 TEST_F(PartialFileTest, ABaseThatIsNotWholeGivesNothing) {
-  BaseObject written = BaseOf(dir_.path() / "written", bytes_);
-  written.still_whole = [] { return false; };
   const BaseObject cut = BaseOf(dir_.path() / "cut", bytes_);
   std::filesystem::resize_file(cut.file, bytes_.size() - 1);
   BaseObject gone = BaseOf(dir_.path() / "gone", bytes_);
   std::filesystem::remove(gone.file);
-  EXPECT_EQ(Count(Prepare({written, cut, gone})), 0U);
+  EXPECT_EQ(Count(Prepare({cut, gone})), 0U);
+}
+
+// While it is copied the base becomes a working file, as fs::Files does it, and is written to.
+class WrittenBaseTest : public PartialFileTest {
+ protected:
+  void SetUp() override {
+    const BaseObject base = BaseOf(object_, bytes_);
+    std::vector<bool> have;
+    have = PrepareFrom(partial_, hashed_, {base}, [this] {
+      if (++looks_ == 1) Meanwhile();
+    });
+    ASSERT_GE(looks_, 1) << "nothing was copied";
+    EXPECT_EQ(Count(have), 0U);
+  }
+  virtual void Meanwhile() = 0;
+  void WriteTo(const std::filesystem::path& file) {
+    ::chmod(file.c_str(), 0600);
+    std::fstream out(file, std::ios::binary | std::ios::in | std::ios::out);
+    out << "other bytes";
+  }
+  const std::filesystem::path object_ = dir_.path() / "object";
+  const std::filesystem::path working_ = dir_.path() / "working";
+  int looks_ = 0;
+};
+
+class TakenBaseTest : public WrittenBaseTest {
+  void Meanwhile() override {
+    std::filesystem::rename(object_, working_);
+    WriteTo(working_);
+  }
+};
+TEST_F(TakenBaseTest, GivesNothingTorn) {}
+
+class ReturnedBaseTest : public WrittenBaseTest {
+  void Meanwhile() override { WriteTo(object_); }
+};
+TEST_F(ReturnedBaseTest, GivesNothingTorn) {}
+
+class ExchangedBaseTest : public WrittenBaseTest {
+  void Meanwhile() override {
+    std::filesystem::copy_file(object_, working_);
+    ASSERT_EQ(::renameat2(AT_FDCWD, working_.c_str(), AT_FDCWD, object_.c_str(), RENAME_EXCHANGE),
+              0);
+    WriteTo(working_);
+  }
+};
+TEST_F(ExchangedBaseTest, GivesNothingTorn) {}
+
+// A clone of a longer base that was cut off by a crash.
+TEST_F(PartialFileTest, AFileLongerThanTheObjectIsCut) {
+  std::ofstream(partial_.file, std::ios::binary) << bytes_;
+  std::filesystem::resize_file(partial_.file, bytes_.size() + (64 << 20U));
+  Overwrite(bytes_.size() + (63 << 20U), "the rest");
+  EXPECT_EQ(Count(Prepare()), 12U);
+  EXPECT_TRUE(Got() == bytes_);
 }
 
 std::uint64_t DiskBytes(const std::filesystem::path& path) {

@@ -3,12 +3,16 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <unistd.h>
 
+#include <array>
 #include <chrono>
 #include <fstream>
 #include <future>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "index/merkle.h"
 #include "test_host.h"
@@ -240,6 +244,46 @@ TEST_F(ReadTest, ASupersededVersionTakesWhatTheNextOneHas) {
   EXPECT_TRUE(changed.waiting());
   b.swarm->CancelRead(changed.number());
   EXPECT_EQ(changed.Wait(), make_error_code(Error::kCancelled));
+}
+
+// The same, but the next version comes while the superseded one is still filled up from another.
+TEST_F(ReadTest, TheNextVersionIsNotForgottenIfItComesInBetween) {
+  TestHost a(cluster_, 109);
+  TestHost b(cluster_, 110);
+  const std::string bytes = RandomBytes(8 * kMiB, 11);
+  const auto old = a.objects->Put(bytes);
+  const auto between = a.objects->Put(RandomBytes(8 * kMiB, 12));
+  std::promise<void> preparing;
+  std::promise<void> go_on;
+  bool first = true;  // on the thread that prepares
+  b.objects->on_find = [&, may = go_on.get_future().share()](const index::ContentId& id) {
+    std::array<char, 16> thread{};
+    ::pthread_getname_np(::pthread_self(), thread.data(), thread.size());
+    if (id != between || std::string_view(thread.data()) != "btfc-hash") return;
+    if (!std::exchange(first, false)) return;
+    preparing.set_value();
+    may.wait();
+  };
+  Connect(a, b);
+  ASSERT_EQ(PendingRead(b, old, 0, 10).Wait(), std::error_code());
+  std::promise<void> withdrawn;
+  a.swarm->Withdraw(old, [&] { withdrawn.set_value(); });
+  withdrawn.get_future().wait();
+  a.objects->Remove(old);
+  PendingRead same(b, old, 5 * kMiB, 10);
+  EXPECT_TRUE(same.waiting());
+  b.objects->AddBase(old, between);
+  b.swarm->Want(between);
+  preparing.get_future().wait();
+  std::string next_bytes = bytes;
+  next_bytes[4 * kMiB] ^= 1;
+  const auto next = a.objects->Put(next_bytes);
+  b.objects->AddBase(old, next);
+  b.swarm->Want(next);
+  ASSERT_TRUE(b.objects->WaitFor(next));
+  go_on.set_value();
+  EXPECT_EQ(same.Wait(), std::error_code());
+  EXPECT_EQ(Pread(b, old, 5 * kMiB, 10), bytes.substr(5 * kMiB, 10));
 }
 
 // What was hashed when it was committed is not read again before it is served: a file with a

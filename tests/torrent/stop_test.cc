@@ -90,11 +90,13 @@ TEST_F(StopTest, ItStopsWhileOthersKeepComing) {
   std::promise<void> coming;
   auto all = std::async(std::launch::async, [&] {
     std::vector<std::unique_ptr<RawPeer>> visitors;
-    do {
+    for (auto next = std::make_unique<RawPeer>(); next->Connect(ip, port);
+         next = std::make_unique<RawPeer>()) {
+      visitors.push_back(std::move(next));
       if (visitors.size() == kVisitors) coming.set_value();
-      visitors.push_back(std::make_unique<RawPeer>());
-    } while (visitors.back()->Connect(ip, port));
-    visitors.pop_back();
+    }
+    if (visitors.size() < kVisitors) coming.set_value();
+    EXPECT_GE(visitors.size(), static_cast<std::size_t>(kVisitors));
     return visitors;
   });
   coming.get_future().wait();

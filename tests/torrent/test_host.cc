@@ -70,6 +70,7 @@ std::size_t FileObjects::arrived() const {
 }
 
 std::optional<std::filesystem::path> FileObjects::Find(const index::ContentId& id) {
+  on_find(id);
   const std::lock_guard lock(mutex_);
   if (!whole_.contains(id)) return std::nullopt;
   return WholePath(id);

@@ -37,6 +37,8 @@ class FileObjects final : public ObjectPort {
   // No version needs it any more.
   void Forget(const index::ContentId& id);
   std::size_t arrived() const;
+  // Called with each object that Find is asked for, on the thread that asks; set before the start.
+  std::function<void(const index::ContentId&)> on_find = [](const index::ContentId&) {};
   // So many times from now on the index cannot be told that an object is here.
   void FailRecords(int times);
   // Waits until the index knows it; false after a minute.
