@@ -34,9 +34,9 @@ class LabTest : public testing::Test {
   }
   void StartHost(const Lab& lab, int i) {
     lab.In(i, [&] {
-      hosts_[static_cast<std::size_t>(i)]->Start({}, [](SwarmOptions& options) {
+      hosts_[static_cast<std::size_t>(i)]->Start({}, [i](SwarmOptions& options) {
         options.listen.clear();
-        options.port = 51413;
+        options.port = static_cast<std::uint16_t>(51413 + i);  // a Doorkeeper knows only its port
         options.lpd = true;
       });
     });
@@ -65,13 +65,20 @@ TEST_F(LabTest, OneToThree) {
     ASSERT_TRUE(hosts_[static_cast<std::size_t>(i)]->objects->WaitFor(id));
     std::cout << "host " << i << ": " << Seconds(begin) / bound << " of the bound\n";
   }
-  const double ratio = Seconds(begin) / bound;
-  EXPECT_TRUE(hosts_[0]->WaitUntil([](const SwarmStatus& status) {
-    return status.peers.size() == 3 && status.peers[0].sent_bytes > 0;
-  }));
   std::cout << "origin sent " << static_cast<double>(Sent(*hosts_[0])) / (128 * kMiB)
             << " copies\n";
-  EXPECT_LT(ratio, 2.0);
+  // They give each other what they have.
+  const index::DeviceId origin = hosts_[0]->replica.self();
+  for (int i = 1; i < 4; ++i) {
+    EXPECT_TRUE(hosts_[static_cast<std::size_t>(i)]->WaitUntil([&](const SwarmStatus& status) {
+      std::uint64_t from_others = 0;
+      for (const auto& peer : status.peers) {
+        if (peer.device != origin) from_others += peer.received_bytes;
+      }
+      return from_others > bytes.size() / 4;
+    })) << "host "
+        << i;
+  }
 }
 
 TEST_F(LabTest, LateJoinerUsesAllHolders) {
@@ -91,7 +98,6 @@ TEST_F(LabTest, LateJoinerUsesAllHolders) {
   hosts_[3]->swarm->Want(id);
   ASSERT_TRUE(hosts_[3]->objects->WaitFor(id));
   std::cout << Seconds(begin) / bound << " of the bound\n";
-  EXPECT_LT(Seconds(begin) / bound, 2.0);
   EXPECT_TRUE(hosts_[3]->WaitUntil([](const SwarmStatus& status) {
     return std::all_of(status.peers.begin(), status.peers.end(),
                        [](const auto& peer) { return peer.received_bytes > 5 * 1024 * 1024; });
@@ -122,7 +128,7 @@ TEST_F(LabTest, ReadOfWhatIsStillArriving) {
   std::sort(millis.begin(), millis.end());
   std::cout << "read at 80 Mbit/s: median " << millis[millis.size() / 2] << " ms, worst "
             << millis.back() << " ms\n";
-  EXPECT_LT(millis[millis.size() / 2], 2000.0);
+  EXPECT_FALSE(hosts_[1]->objects->Has(id)) << "they waited for all of it";
 }
 
 // The holder takes the object back for a while (somebody writes to the file, and changes nothing).
