@@ -107,6 +107,10 @@ class FootprintTest : public testing::Test {
     ASSERT_TRUE(watched_->Real(here().cache()));
     ASSERT_TRUE(watched_->Real(here().mount()));
     umask_ = umask(022);
+#ifdef __SANITIZE_THREAD__
+    // ThreadSanitizer itself makes a file there when a program starts.
+    setenv("TMPDIR", Cache().c_str(), 1);
+#endif
   }
   void TearDown() override {
     if (umask_) umask(*umask_);
