@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <csignal>
 #include <utility>
 
 #include "index/derived_ids.h"
@@ -39,6 +40,9 @@ std::string Hex(const std::string& bytes) {
 }
 
 }  // namespace
+
+// OpenSSL writes with write(2): that the other end has closed is an error here, and no signal.
+RawPeer::RawPeer() { std::signal(SIGPIPE, SIG_IGN); }
 
 RawPeer::~RawPeer() {
   stream_.reset();

@@ -15,7 +15,7 @@ namespace btfc::torrent {
 
 class RawPeer {
  public:
-  RawPeer() = default;
+  RawPeer();
   ~RawPeer();
   RawPeer(const RawPeer&) = delete;
   RawPeer& operator=(const RawPeer&) = delete;
