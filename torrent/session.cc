@@ -199,21 +199,12 @@ class Session::Impl {
     session_.reset();  // waits for libtorrent's threads
   }
 
-  void Dial(const std::string& ip, std::uint16_t port) {
-    lt::error_code error;
-    const auto address = boost::asio::ip::make_address(ip, error);
-    if (!error && port != 0) control_.connect_peer({address, port}, {}, lt::pex_lt_v2);
-  }
+  void Dial(const std::string& ip, std::uint16_t port) { Tell(ip, port, {}, 1); }
 
   // What a tracker says of an address takes one from its count of failures (libtorrent's
   // src/peer_list.cpp, update_peer): there is no other way to it once the connection is gone.
   void Redial(const std::string& ip, std::uint16_t port) {
-    lt::error_code error;
-    const auto address = boost::asio::ip::make_address(ip, error);
-    if (error || port == 0) return;
-    for (unsigned i = 0; i < kDuplicateFailures; ++i) {
-      control_.connect_peer({address, port}, lt::peer_info::tracker, lt::pex_lt_v2);
-    }
+    Tell(ip, port, lt::peer_info::tracker, kDuplicateFailures);
   }
 
   void RefreshAddresses() {
@@ -231,6 +222,17 @@ class Session::Impl {
   SessionHandle& handle() { return handle_; }
 
  private:
+  // Names an address to libtorrent, so many times.
+  void Tell(const std::string& ip, std::uint16_t port, lt::peer_source_flags_t source,
+            unsigned times) {
+    lt::error_code error;
+    const auto address = boost::asio::ip::make_address(ip, error);
+    if (error || port == 0) return;
+    for (unsigned i = 0; i < times; ++i) {
+      control_.connect_peer({address, port}, source, lt::pex_lt_v2);
+    }
+  }
+
   // When a session ends, libtorrent frees the connections whose TLS handshake is still going on
   // (2.0.14 and 2.1.0 still do). The operation that each of them waits with comes back a moment
   // later, and uses what was freed. So none may be left by then.

@@ -64,6 +64,13 @@ class ReadTest : public testing::Test {
     bytes.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
     return bytes;
   }
+  // As an application does that begins to write to the file.
+  static void TakeBack(TestHost& host, const index::ContentId& id) {
+    std::promise<void> withdrawn;
+    host.swarm->Withdraw(id, [&] { withdrawn.set_value(); });
+    withdrawn.get_future().wait();
+    host.objects->Remove(id);
+  }
   static std::uint64_t Received(TestHost& host) {
     return host.swarm->Status().peers.at(0).received_bytes;
   }
@@ -227,10 +234,7 @@ TEST_F(ReadTest, ASupersededVersionTakesWhatTheNextOneHas) {
   const auto old = a.objects->Put(bytes);
   Connect(a, b);
   ASSERT_EQ(PendingRead(b, old, 0, 10).Wait(), std::error_code());
-  std::promise<void> withdrawn;
-  a.swarm->Withdraw(old, [&] { withdrawn.set_value(); });
-  withdrawn.get_future().wait();
-  a.objects->Remove(old);
+  TakeBack(a, old);
   PendingRead same(b, old, 10 * kMiB, kMiB);
   PendingRead changed(b, old, 4 * kMiB, 10);
   EXPECT_TRUE(same.waiting());
@@ -266,10 +270,7 @@ TEST_F(ReadTest, TheNextVersionIsNotForgottenIfItComesInBetween) {
   };
   Connect(a, b);
   ASSERT_EQ(PendingRead(b, old, 0, 10).Wait(), std::error_code());
-  std::promise<void> withdrawn;
-  a.swarm->Withdraw(old, [&] { withdrawn.set_value(); });
-  withdrawn.get_future().wait();
-  a.objects->Remove(old);
+  TakeBack(a, old);
   PendingRead same(b, old, 5 * kMiB, 10);
   EXPECT_TRUE(same.waiting());
   b.objects->AddBase(old, between);
