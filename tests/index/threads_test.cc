@@ -61,7 +61,8 @@ TEST_F(ThreadsTest, TheLogMovesIntoTheDatabase) {
   const auto database = a_.Options().path;
   ASSERT_LT(std::filesystem::file_size(database), 100'000U) << "all in the log as yet";
   for (int i = 0; i < 1500; ++i) a_.Create("/f" + std::to_string(i), std::string(16'000, 'x'));
-  EXPECT_TRUE(test::Eventually([&] { return std::filesystem::file_size(database) > 1'000'000U; }));
+  EXPECT_TRUE(test::Eventually([&] { return std::filesystem::file_size(database) > 1'000'000U; },
+                               std::chrono::seconds(60)));
 }
 
 // A reader kept it from starting over.

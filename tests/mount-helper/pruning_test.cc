@@ -24,9 +24,12 @@
 namespace btfc::mount_helper {
 namespace {
 
-using test::Eventually;
-
 constexpr std::size_t kMiB = std::size_t{1} << 20U;
+
+// Objects of many MiB are fetched.
+bool Eventually(const std::function<bool()>& so) {
+  return test::Eventually(so, std::chrono::seconds(60));
+}
 
 std::string RandomBytes(std::size_t size, unsigned seed) {
   std::mt19937_64 random(seed);

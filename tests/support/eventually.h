@@ -10,7 +10,7 @@ namespace btfc::test {
 
 // Asks every few milliseconds until the answer is yes: true. False if it is not after `patience`.
 inline bool Eventually(const std::function<bool()>& so,
-                       std::chrono::milliseconds patience = std::chrono::seconds(60)) {
+                       std::chrono::milliseconds patience = std::chrono::seconds(30)) {
   const auto deadline = std::chrono::steady_clock::now() + patience;
   std::mutex mutex;
   std::condition_variable never;
