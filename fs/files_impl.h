@@ -152,6 +152,7 @@ class Files::Impl {
   Result<void> EnterWriting(FileState& state, std::optional<index::ContentId> base);
   bool NamedOutside(index::Ino ino, const struct stat& object) const;
   void StartConversion(const State& state, Later& later);
+  Result<std::shared_ptr<const Fd>> MakeWorkFile(const FileState& state, Conversion& plan);
   void Convert(const State& state, const std::shared_ptr<Conversion>& plan);
   Result<void> CopyToWork(const FileState& state, const Conversion& plan, bool durable);
   Result<void> TakeObject(const FileState& state, Conversion& plan);

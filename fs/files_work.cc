@@ -222,37 +222,40 @@ void Files::Impl::StartConversion(const State& state, Later& later) {
 }
 
 // With `busy` set and no lock held.
+// The working file that `plan` makes; null if that is the object's own file, which is open already:
+// opening it again could fail.
+Result<std::shared_ptr<const Fd>> Files::Impl::MakeWorkFile(const FileState& state,
+                                                            Conversion& plan) {
+  if (plan.take && !plan.keep) {
+    BOOST_OUTCOME_TRYV(TakeObject(state, plan));
+  }
+  if (plan.take && !plan.keep) return std::shared_ptr<const Fd>();
+  if (plan.take) {
+    BOOST_OUTCOME_TRYV(ExchangeObject(state, plan));
+  } else {
+    BOOST_OUTCOME_TRYV(CopyToWork(state, plan, false));
+    fault::Pass("copy.made");
+    BOOST_OUTCOME_TRYV(Rename(store_.NewWorkPath(state.ino), store_.WorkPath(state.ino)));
+    fault::Pass("copy.named");
+  }
+  BOOST_OUTCOME_TRYA(file, OpenFile(store_.WorkPath(state.ino), O_RDONLY));
+  return std::make_shared<const Fd>(std::move(file));
+}
+
 void Files::Impl::Convert(const State& state, const std::shared_ptr<Conversion>& plan) {
   if (abandon_) return;
   const auto id = plan->object->id();
-  Result<void> converted = Ok();
-  if (!plan->take) {
-    converted = CopyToWork(*state, *plan, false);
-    fault::Pass("copy.made");
-    if (converted) converted = Rename(store_.NewWorkPath(state->ino), store_.WorkPath(state->ino));
-    fault::Pass("copy.named");
-  } else {
-    if (!plan->keep) converted = TakeObject(*state, *plan);
-    if (converted && plan->keep) converted = ExchangeObject(*state, *plan);
-  }
-  // The object's own file is open already: opening it again could fail.
-  const bool taken = converted && plan->take && !plan->keep;
-  Result<Fd> file = Errno(EBADF);
-  if (!converted) {
-    file = converted.error();
-  } else if (!taken) {
-    file = OpenFile(store_.WorkPath(state->ino), O_RDONLY);
-  }
+  auto file = MakeWorkFile(*state, *plan);
   Later later;
   const std::lock_guard lock(state->mutex);
   EndBusy(state, later);
   state->idle.notify_all();
-  if (plan->take && (plan->keep || !converted)) {
+  if (plan->take && (plan->keep || !file)) {
     later.Add([this, id] {
       if (store_.Has(id)) source_.Available(id);
     });
   }
-  if (!file && !taken) {
+  if (!file) {
     catalogue_.AbandonWrite(state->ino).has_value();
     if (plan->object) {
       state->file.reset();
@@ -261,7 +264,7 @@ void Files::Impl::Convert(const State& state, const std::shared_ptr<Conversion>&
     FailParkedWrites(state, file.error(), later);
     return RunParked(state, later);
   }
-  if (!taken) state->file = std::make_shared<const Fd>(std::move(file.value()));
+  if (file.value()) state->file = std::move(file).value();
   state->work_name = true;
   plan->object.reset();
   if (const auto entered = EnterWriting(*state, id); !entered) {
