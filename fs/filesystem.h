@@ -99,6 +99,7 @@ class Filesystem {
   // The inode of a node; nothing (and an answered request) if the kernel made it up, or if it is
   // one of .btfc/, where nothing can be changed.
   std::optional<index::Ino> InoOf(Request& request, NodeId node);
+  void LookupNode(Request request, NodeId node, index::Ino ino);
 
   // An inode, with the working file's figures if it is being written here. `commits` was
   // Files::Commits before the catalogue was asked for `inode`.

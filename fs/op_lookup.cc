@@ -17,6 +17,12 @@ void Filesystem::Lookup(Request request, NodeId parent, const char* name) {
   }
   const auto folder = InoOf(request, parent);
   if (!folder) return;
+  if (std::strcmp(name, ".") == 0) return LookupNode(std::move(request), parent, *folder);
+  if (std::strcmp(name, "..") == 0) {
+    const auto above = catalogue_.Parent(*folder);
+    if (!above) return request.Error(above.error());
+    return LookupNode(std::move(request), nodes_.Current(above.value()), above.value());
+  }
   if (std::strlen(name) > index::kNameMax) return request.Error(ENAMETOOLONG);
   const std::uint64_t commits = files_.Commits();
   const auto found = catalogue_.Lookup(*folder, name);
@@ -25,6 +31,18 @@ void Filesystem::Lookup(Request request, NodeId parent, const char* name) {
   fuse_entry_param missing{};  // node 0: the kernel may remember that there is none
   missing.entry_timeout = kCacheTimeout_s;
   request.Entry(missing);
+}
+
+// What a file handle stands for (open_by_handle_at(2), NFS) when the kernel has forgotten the node:
+// it looks up "." there, and ".." of folders (Linux, fs/fuse/inode.c, fuse_get_dentry).
+void Filesystem::LookupNode(Request request, NodeId node, index::Ino ino) {
+  // The inode has got another node since, and what the handle stood for is gone.
+  if (nodes_.Current(ino) != node) return request.Error(ENOENT);
+  const std::uint64_t commits = files_.Commits();
+  const auto inode = catalogue_.Get(ino);
+  if (!inode) return request.Error(inode.error());
+  if (inode.value().nlink == 0) return request.Error(ENOENT);
+  ReplyEntry(std::move(request), Complete(commits, inode.value()));
 }
 
 void Filesystem::ReadLink(Request request, NodeId node) {

@@ -37,6 +37,7 @@ void Init(void* /*userdata*/, fuse_conn_info* connection) {
   want(FUSE_CAP_CACHE_SYMLINKS);
   want(FUSE_CAP_POSIX_ACL);
   want(FUSE_CAP_DONT_MASK);
+  want(FUSE_CAP_EXPORT_SUPPORT);
   // Content changes from elsewhere are announced by the invalidator. Guessing them from mtime
   // would drop the pages of every file that is written here.
   refuse(FUSE_CAP_AUTO_INVAL_DATA);
