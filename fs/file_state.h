@@ -103,6 +103,7 @@ struct FileState {  // NOLINT(clang-analyzer-optin.performance.Padding)
   std::list<std::shared_ptr<OpenCall>> parked;
   std::list<std::function<void(bool)>> changed;  // busy: who told of a change from elsewhere
   std::list<std::shared_ptr<ReadCall>> reads;    // kAbsent
+  bool delivered = false;                        // kAbsent: somebody has read bytes of `content`
   std::shared_ptr<ReadCall> fetch;               // the whole object was asked for
   Alarm::Id fetch_alarm = 0;
   std::uint64_t fetched_blocks = 0;  // of the partial file, when last looked at

@@ -234,6 +234,10 @@ std::optional<bool> Files::Impl::ContentChanged(index::Ino ino, std::function<vo
   }
   state->detached = true;
   state->pages_good = false;
+  if (state->phase == Phase::kAbsent && !state->delivered) {
+    Strand(state);
+    MoveOn(state, later);
+  }
   if (state->work_name) ReleaseWorkName(*state, nullptr);
   StopFetch(*state, later);
   auto parked = std::exchange(state->parked, {});

@@ -174,6 +174,8 @@ class Files::Impl {
   void WatchFetch(const State& state);
   std::uint64_t FetchedBlocks(const index::ContentId& content) const;
   void NoteWaiting(const State& state);
+  void Strand(const State& state);
+  void MoveOn(const State& state, Later& later);
   void TakeArrived(const State& state, Later& later);
 
   // --- until a file is quiet (files_settle.cc)
@@ -245,6 +247,8 @@ class Files::Impl {
   std::unordered_map<Handle, OpenHandle> handles_;
   Handle next_handle_ = 1;
   std::multimap<index::ContentId, std::weak_ptr<FileState>> waiting_;
+  // Superseded under readers that wait and have got nothing.
+  std::vector<std::weak_ptr<FileState>> stranded_;
   // Inodes without a state of which the kernel may have right pages: a mark of their content.
   std::unordered_map<index::Ino, std::uint64_t> kept_pages_;
   std::set<index::ContentId> doubtful_;

@@ -237,6 +237,7 @@ Result<void> Files::Impl::LoadObject(const State& state, const index::Content& c
   state->bytes.reset();
   if (state->phase == Phase::kClean && state->object && state->content == content.id) return Ok();
   state->object.reset();
+  if (state->content != content.id) state->delivered = false;
   state->content = content.id;
   if (content.present) {
     auto object = objects_.Acquire(content.id);

@@ -130,10 +130,12 @@ void Files::Impl::GiveUp(ReadCall& call) {
 void Files::Impl::FinishAbsentRead(const State& state, const index::ContentId& content,
                                    const std::shared_ptr<ReadCall>& call,
                                    const Result<void>& fetched) {
-  if (!pending_.Take(call->ticket)) return;
   {
+    // Taken with the lock, so that nobody gets these bytes of a file that has moved on.
     const std::lock_guard lock(state->mutex);
+    if (!pending_.Take(call->ticket)) return;
     state->reads.remove(call);
+    if (fetched) state->delivered = true;
   }
   if (!fetched) return call->done(NotFetched(fetched.error()));
   call->done(ReadFetched(content, call->offset, call->length));
@@ -248,8 +250,34 @@ void Files::Impl::NoteWaiting(const State& state) {
   waiting_.emplace(state->content, state);
 }
 
+void Files::Impl::Strand(const State& state) {
+  const std::lock_guard lock(tables_mutex_);
+  std::erase_if(stranded_, [](const auto& other) { return other.expired(); });
+  stranded_.push_back(state);
+}
+
+// Readers that wait for a version that was superseded before they got a byte of it get the file's
+// present one once that is here, as if they had opened it a moment later: perhaps no host has kept
+// theirs. Only one of the same size, which they may have asked for. The kernel sees nothing of it:
+// what it knows of the file that these handles have is that it was superseded.
+void Files::Impl::MoveOn(const State& state, Later& later) {
+  if (state->phase != Phase::kAbsent || state->delivered || state->reads.empty()) return;
+  const auto now = catalogue_.Get(state->ino);
+  if (!now || now.value().content.state != index::Content::State::kObject) return;
+  const auto& content = now.value().content.id;
+  if (content == state->content || content.size != state->content.size) return;
+  auto object = objects_.Acquire(content);
+  if (!object) return;
+  state->object = std::move(object.value());
+  state->content = content;
+  state->mtime_ns = now.value().mtime_ns;
+  state->phase = Phase::kClean;
+  RestartReads(state, later);
+}
+
 void Files::Impl::Arrived(const index::ContentId& id) {
   std::vector<State> states;
+  std::vector<State> stranded;
   {
     const std::lock_guard lock(tables_mutex_);
     const auto [begin, end] = waiting_.equal_range(id);
@@ -257,11 +285,19 @@ void Files::Impl::Arrived(const index::ContentId& id) {
       if (auto state = entry->second.lock()) states.push_back(std::move(state));
     }
     waiting_.erase(begin, end);
+    for (const auto& weak : stranded_) {
+      if (auto state = weak.lock()) stranded.push_back(std::move(state));
+    }
   }
   for (const auto& state : states) {
     Later later;
     const std::lock_guard lock(state->mutex);
     if (state->phase == Phase::kAbsent && state->content == id) TakeArrived(state, later);
+  }
+  for (const auto& state : stranded) {
+    Later later;
+    const std::lock_guard lock(state->mutex);
+    MoveOn(state, later);
   }
 }
 

@@ -339,6 +339,68 @@ TEST_F(RemoteTest, AnOpenThatWaitsGetsTheNewContent) {
   here_.Close(opened.value().handle);
 }
 
+// Where contents are changed in place no host may have kept the version before.
+TEST_F(RemoteTest, AReaderThatGotNothingGoesOnWithTheNextVersion) {
+  for (const bool here_first : {false, true}) {
+    const auto name = here_first ? "f" : "g";
+    const auto ino = FileThere(name, Bytes(kLarge, 1));
+    const auto before = here_.Id(ino);
+    const auto reader = here_.MustOpen(ino, O_RDONLY);
+    Answer<std::string> read;
+    here_.files->Read(reader.handle, 70000, 100, read.Done());
+    const auto bytes = Bytes(kLarge, 2);
+    Rewrite(name, bytes);
+    if (here_first) here_.Arrive(here_.Id(ino), bytes);
+    EXPECT_TRUE(here_.ContentChanged(ino)) << "to the kernel it is superseded all the same";
+    if (!here_first) {
+      EXPECT_FALSE(read.ready());
+      auto late = here_.source.Take();
+      EXPECT_EQ(late.id, before);
+      here_.Arrive(here_.Id(ino), bytes);
+      EXPECT_TRUE(Same(read.Wait().value(), bytes.substr(70000, 100)));
+      Piece(before, Bytes(kLarge, 1), 65536);
+      late.done(Ok());  // nobody waits for it any more
+    }
+    EXPECT_TRUE(Same(read.Wait().value(), bytes.substr(70000, 100)));
+    EXPECT_EQ(here_.source.waiting(), 0U);
+    EXPECT_TRUE(Same(here_.Read(reader.handle, 5, 100).value(), bytes.substr(5, 100)));
+    EXPECT_TRUE(Same(here_.ReadAll(ino), bytes));
+    here_.Close(reader.handle);
+  }
+}
+
+// Bytes of two versions would make one that nobody wrote; and who knows the size may count on it.
+TEST_F(RemoteTest, AReaderThatGotSomeOrKnowsAnotherSizeKeepsItsVersion) {
+  for (const bool some : {true, false}) {
+    const auto name = some ? "f" : "g";
+    const auto ino = FileThere(name, bytes_);
+    const auto before = here_.Id(ino);
+    const auto reader = here_.MustOpen(ino, O_RDONLY);
+    if (some) {
+      Answer<std::string> first;
+      here_.files->Read(reader.handle, 0, 100, first.Done());
+      auto asked = here_.source.Take();
+      Piece(asked.id, bytes_, 0);
+      asked.done(Ok());
+      EXPECT_TRUE(Same(first.Wait().value(), bytes_.substr(0, 100)));
+    }
+    Answer<std::string> read;
+    here_.files->Read(reader.handle, 70000, 100, read.Done());
+    const auto bytes = Bytes(some ? kLarge : kLarge - 1, 2);
+    Rewrite(name, bytes);
+    EXPECT_TRUE(here_.ContentChanged(ino));
+    here_.Arrive(here_.Id(ino), bytes);
+    EXPECT_FALSE(read.ready());
+    auto asked = here_.source.Take();
+    EXPECT_EQ(asked.id, before);
+    Piece(before, bytes_, 65536);
+    asked.done(Ok());
+    EXPECT_TRUE(Same(read.Wait().value(), bytes_.substr(70000, 100)));
+    EXPECT_TRUE(Same(here_.ReadAll(ino), bytes));
+    here_.Close(reader.handle);
+  }
+}
+
 TEST_F(RemoteTest, WaitingCallsEndWithStop) {
   const auto ino = FileThere("f", bytes_);
   const auto reader = here_.MustOpen(ino, O_RDONLY);
