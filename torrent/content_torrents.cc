@@ -140,24 +140,28 @@ class ContentTorrents::Impl {
       for (std::size_t i = 0; i < load.have.size(); ++i) {
         if (load.have[i]) params.have_pieces.set_bit(lt::piece_index_t(static_cast<int>(i)));
       }
+      for (const bool skip : load.skip) {
+        params.piece_priorities.push_back(skip ? lt::dont_download : lt::default_priority);
+      }
       if (load.only_asked) {
         params.piece_priorities.assign(PieceCount(load.id.size), lt::dont_download);
       }
     }
-    params.extensions.push_back(
-        [this, id = load.id, number = entry.number, counters = entry.counters, seed = load.seed,
-         only_asked = load.only_asked](const lt::torrent_handle& handle, lt::client_data_t) {
-          SetCertificate(handle, session_.node);
-          std::optional<std::uint32_t> hidden;
-          if (seed) hidden = static_cast<std::uint32_t>(PieceCount(id.size));
-          auto plugin = std::make_shared<ContentPlugin>(MakeEvents(id, number), counters,
-                                                        session_.doorkeeper, hidden,
-                                                        /*reveal_all=*/only_asked);
-          loop_.Post([this, id, number, handle, weak = std::weak_ptr<ContentPlugin>(plugin)] {
-            Added(id, number, handle, weak);
-          });
-          return plugin;
-        });
+    params.extensions.push_back([this, id = load.id, number = entry.number,
+                                 counters = entry.counters, seed = load.seed,
+                                 selects = load.only_asked || !load.skip.empty()](
+                                    const lt::torrent_handle& handle, lt::client_data_t) {
+      SetCertificate(handle, session_.node);
+      std::optional<std::uint32_t> hidden;
+      if (seed) hidden = static_cast<std::uint32_t>(PieceCount(id.size));
+      auto plugin = std::make_shared<ContentPlugin>(MakeEvents(id, number), counters,
+                                                    session_.doorkeeper, hidden,
+                                                    /*reveal_all=*/selects);
+      loop_.Post([this, id, number, handle, weak = std::weak_ptr<ContentPlugin>(plugin)] {
+        Added(id, number, handle, weak);
+      });
+      return plugin;
+    });
     return params;
   }
 

@@ -24,6 +24,7 @@ struct ContentLoad {
   std::filesystem::path file;  // absolute; exists with the object's length
   bool seed = false;           // all of it is there
   std::vector<bool> have;      // pieces that are there, if not all
+  std::vector<bool> skip;      // pieces that come in another way, if any do
   bool only_asked = false;     // get no piece that nobody asked for
 };
 

@@ -14,6 +14,7 @@ namespace btfc::torrent {
 
 // Objects up to this size come on the control connection, larger ones by a torrent of their own.
 inline constexpr std::uint64_t kSmallMax = 1024 * 1024;  // bytes
+inline bool IsSmall(const index::ContentId& id) { return id.size <= kSmallMax; }
 
 struct Exchange {
   Loop& loop;     // decides; never waits

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "torrent/content_info.h"
@@ -17,7 +16,6 @@ using std::chrono::milliseconds;
 constexpr milliseconds kFirstByteMax{300};  // then asked for again
 constexpr milliseconds kStallMax{3000};     // once bytes have come
 constexpr milliseconds kPatienceMax{10'000};
-constexpr milliseconds kNoHolderRetry{5000};
 constexpr milliseconds kOthersMax{150};  // for others that fetch the same to be ready
 constexpr std::uint64_t kWorthWaiting = 4 * 1024 * 1024;  // bytes of an object
 constexpr milliseconds kIdleMax{30'000};                  // loaded though nobody reads any more
@@ -42,7 +40,8 @@ void Fetcher::SendLoad(Item& item, const PeerPtr& peer, bool layer) {
   wire::Load load;
   ToWire(item.id, load.mutable_content());
   load.set_layer(layer);
-  if (layer) item.sources[peer].layer.clear();
+  const auto source = item.sources.find(peer);
+  if (layer && source != item.sources.end()) source->second.layer.clear();
   peer->link->Send(Kind::kLoad, load);
 }
 
@@ -54,7 +53,10 @@ void Fetcher::TakeLoaded(const PeerPtr& peer, const wire::Loaded& loaded) {
   if (item == nullptr || found == item->sources.end()) return;
   Source& source = found->second;
   source.partial = loaded.partial();
-  if (!item->layer && !TakeLayer(*item, peer, source, loaded)) return;
+  if (!item->layer && !loaded.layer().empty() &&
+      !TakeLayer(*item, peer, source.layer, loaded.layer(), loaded.layer_offset())) {
+    return;
+  }
   source.loaded = true;
   if (item->stage == Stage::kLayer) {
     if (item->layer) Prepare(*item);
@@ -62,33 +64,6 @@ void Fetcher::TakeLoaded(const PeerPtr& peer, const wire::Loaded& loaded) {
     ConnectTo(*item, peer);
     if (item->stage == Stage::kLoading) Run(*id);
   }
-}
-
-// False if the peer sent hashes of something else.
-bool Fetcher::TakeLayer(Item& item, const PeerPtr& peer, Source& source,
-                        const wire::Loaded& loaded) {
-  if (loaded.layer().empty()) return true;
-  const std::size_t size = PieceCount(item.id.size) * sizeof(index::Hash);
-  if (loaded.layer_offset() > size || loaded.layer().size() > size - loaded.layer_offset()) {
-    source.layer.clear();
-    exchange_.members.Nonsense(peer->link, "more hashes than the object has");
-    return false;
-  }
-  // The rest of an answer that was given up; the one that is waited for comes behind it.
-  if (loaded.layer_offset() != source.layer.size()) return false;
-  source.layer += loaded.layer();
-  if (source.layer.size() < size) return true;
-  std::vector<index::Hash> layer(PieceCount(item.id.size));
-  std::memcpy(layer.data(), source.layer.data(), size);
-  source.layer.clear();
-  if (!IsLayerOf(item.id, layer)) {
-    exchange_.members.Nonsense(peer->link, "hashes of another object");
-    return false;
-  }
-  item.layer = std::make_shared<const std::vector<index::Hash>>(std::move(layer));
-  exchange_.disk.Post(
-      [this, id = item.id, kept = item.layer] { exchange_.layers.Keep(id, *kept); });
-  return true;
 }
 
 bool Fetcher::TorrentReady(const index::ContentId& id) {
@@ -120,6 +95,9 @@ void Fetcher::ConnectTo(Item& item, const PeerPtr& peer) {
 // So it is worth a moment until those that we shall connect to are ready as well.
 bool Fetcher::WaitsForOthers(const Item& item) const {
   if (item.moved == Clock::time_point() || item.id.size < kWorthWaiting) return false;
+  if (!item.later.empty()) {  // in a hurry
+    return std::ranges::none_of(item.sources, [](const auto& one) { return one.second.loaded; });
+  }
   for (const auto& [peer, source] : item.sources) {
     if (!source.loaded && (!source.partial || options_.self < peer->device)) return true;
   }
@@ -156,13 +134,27 @@ bool Fetcher::TorrentHas(const index::ContentId& id, std::uint64_t piece) {
   Item* const item = Find(id);
   if (item == nullptr || item->have.size() <= piece || item->have[piece]) return item != nullptr;
   item->have[piece] = true;
+  item->fetched.insert(piece);
   const std::uint64_t length = index::PieceLength(id.size);
   item->progress->done_bytes += std::min(length, id.size - piece * length);
   if (!item->reads.empty()) CheckPieces(*item);
   const bool all = item->progress->done_bytes >= id.size &&
                    std::find(item->have.begin(), item->have.end(), false) == item->have.end();
-  if (all && item->stage == Stage::kRunning) CloseLarge(*item);
+  if (item->stage != Stage::kRunning) return true;
+  if (all) {
+    CloseLarge(*item);
+  } else if (OnlyLater(*item)) {
+    FillUp(*item);
+  }
   return true;
+}
+
+// What no base has is here.
+bool Fetcher::OnlyLater(const Item& item) {
+  for (std::size_t i = 0; i < item.later.size(); ++i) {
+    if (!item.later[i] && !item.have[i]) return false;
+  }
+  return !item.later.empty();
 }
 
 bool Fetcher::TorrentFailed(const index::ContentId& id, std::error_code error) {
@@ -192,8 +184,7 @@ void Fetcher::LeaveLarge(Item& item) {
     if (left == nullptr) return;
     if (running) KeepNote(*left);
     if (Needed(*left)) return Enqueue(*left);  // wanted again meanwhile
-    SetStage(*left, Stage::kParked);
-    MaybeForget(id);
+    ParkAndForget(*left);
   });
 }
 
@@ -248,6 +239,7 @@ void Fetcher::Restart(Item& item) {
     Ask({item.id}, exchange_.members.Peers());
     return PrepareAgain(item);  // something that shares pieces may have come meanwhile
   }
+  if (!item.later.empty()) return FillUp(item);
   for (auto& [peer, source] : item.sources) {
     source.loaded = false;
     SendLoad(item, peer, false);
@@ -259,7 +251,7 @@ void Fetcher::Restart(Item& item) {
   Ask({item.id}, others);
   SetStage(item, Stage::kPreparing);
   exchange_.torrents.Unload(item.id, [this, id = item.id] {
-    if (Item* const again = Find(id)) Prepared(id, again->have);
+    if (Item* const again = Find(id)) Prepared(id, PartialPieces{again->have, {}});
   });
 }
 

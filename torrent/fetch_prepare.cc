@@ -10,7 +10,8 @@
 namespace btfc::torrent {
 namespace {
 
-constexpr std::chrono::minutes kLayerAge{10};  // before, its object may still be on its way
+constexpr std::chrono::minutes kLayerAge{10};         // before, its object may still be on its way
+constexpr std::uint64_t kFewBytes = 8 * 1024 * 1024;  // they come sooner than much is copied
 
 }  // namespace
 
@@ -20,34 +21,54 @@ PartialFile Fetcher::Partial(const index::ContentId& id) const {
 
 void Fetcher::Prepare(Item& item) {
   SetStage(item, Stage::kPreparing);
+  item.cancelled = std::make_shared<std::atomic<bool>>(false);
   const index::ContentId id = item.id;
-  exchange_.disk.Post(
-      [this, id, layer = item.layer, partial = Partial(id), cancelled = item.cancelled]() mutable {
-        partial.file = exchange_.objects.PartialPath(id);
-        const auto bases = exchange_.objects.Bases(id);
-        std::error_code ignored;
-        const bool left = std::filesystem::file_size(partial.file, ignored) > 0 && !ignored;
-        const bool long_work = left || !bases.empty();
-        const auto prepare = [this, id, layer, partial, cancelled, bases] {
-          const auto stop = [this, &cancelled] { return *cancelled || exchange_.stopping; };
-          auto rest = bases.begin();
-          const auto next_base = [&]() -> std::optional<BaseObject> {
-            while (rest != bases.end()) {
-              if (auto base = Base(*rest++, stop)) return base;
-            }
-            return std::nullopt;
-          };
-          auto have = PreparePartial(partial, id, *layer, next_base, stop);
-          exchange_.loop.Post(
-              [this, id, have = std::move(have)]() mutable { Prepared(id, std::move(have)); });
-        };
-        // Hashing and copying must not hold up what is quick.
-        if (long_work) {
-          exchange_.hashing.Post(prepare);
-        } else {
-          prepare();
+  exchange_.disk.Post([this, id, layer = item.layer, partial = Partial(id),
+                       cancelled = item.cancelled, read = PiecesRead(item),
+                       wanted = item.wanted]() mutable {
+    partial.file = exchange_.objects.PartialPath(id);
+    const auto bases = exchange_.objects.Bases(id);
+    // Whoever reads is served on a full disk, too, but with no more than that takes.
+    const bool sparing = !read.empty() && !exchange_.objects.HasRoom(id.size);
+    // What its holders write to is gone in a moment. On a lazy host it stays what is asked for.
+    const bool hurries = !sparing && (wanted || !exchange_.objects.Needed(id));
+    std::error_code ignored;
+    const bool left = std::filesystem::file_size(partial.file, ignored) > 0 && !ignored;
+    if (hurries && !left) {
+      if (auto few = PrepareFew(partial, id, *layer, KnownBases(bases), kFewBytes)) {
+        exchange_.loop.Post(
+            [this, id, few = std::move(*few)]() mutable { Prepared(id, std::move(few)); });
+        return;
+      }
+    }
+    const bool long_work = left || !bases.empty();
+    const auto prepare = [this, id, layer, partial, cancelled, bases, sparing,
+                          read = std::move(read)] {
+      const auto stop = [this, &cancelled] { return *cancelled || exchange_.stopping; };
+      auto rest = bases.begin();
+      const auto next_base = [&]() -> std::optional<BaseObject> {
+        while (rest != bases.end()) {
+          auto base = Base(*rest++, stop);
+          if (!base) continue;
+          if (sparing) base->only = read;
+          return base;
         }
+        return std::nullopt;
+      };
+      auto have = PreparePartial(partial, id, *layer, next_base, stop);
+      exchange_.loop.Post([this, id, sparing, have = std::move(have)]() mutable {
+        if (Item* const prepared = Find(id)) prepared->sparing = sparing;
+        Prepared(id, have ? Result<PartialPieces>(PartialPieces{std::move(have).value(), {}})
+                          : have.error());
       });
+    };
+    // Hashing and copying must not hold up what is quick.
+    if (long_work) {
+      exchange_.hashing.Post(prepare);
+    } else {
+      prepare();
+    }
+  });
 }
 
 // Any thread. Nothing if it is not here any more.
@@ -58,6 +79,17 @@ std::optional<BaseObject> Fetcher::Base(const index::ContentId& id,
   auto layer = exchange_.layers.Of(id, *file, stop);
   if (!layer) return std::nullopt;
   return BaseObject{id, *file, std::move(layer).value()};
+}
+
+// Those that need not be hashed for it.
+std::vector<BaseObject> Fetcher::KnownBases(const std::vector<index::ContentId>& ids) const {
+  std::vector<BaseObject> bases;
+  for (const auto& id : ids) {
+    const auto file = exchange_.objects.Find(id);
+    auto layer = file ? exchange_.layers.Find(id) : std::nullopt;
+    if (layer) bases.push_back({id, *file, std::move(*layer)});
+  }
+  return bases;
 }
 
 // What is read, and nobody has any more, may be in part in an object that has come: the version
@@ -84,15 +116,18 @@ void Fetcher::PrepareAgain(Item& item) {
   if (item.stage == Stage::kParked) return Enqueue(item);
   // Its bases are chosen already, or will be: again when it runs.
   item.prepare_again = item.stage == Stage::kPreparing || item.stage == Stage::kLoading;
-  if (item.stage != Stage::kRunning) return;
+  if (item.stage == Stage::kRunning) FillUp(item);
+}
+
+// Of a torrent that runs: takes what bases have.
+void Fetcher::FillUp(Item& item) {
   SetStage(item, Stage::kPreparing);
   exchange_.torrents.Unload(item.id, [this, id = item.id] {
     Item* const again = Find(id);
     if (again == nullptr) return;
     KeepNote(*again);
     if (Needed(*again)) return Prepare(*again);
-    SetStage(*again, Stage::kParked);
-    MaybeForget(id);
+    ParkAndForget(*again);
   });
 }
 
@@ -104,24 +139,25 @@ void Fetcher::KeepNote(const Item& item) {
   });
 }
 
-void Fetcher::Prepared(const index::ContentId& id, Result<std::vector<bool>> have) {
+void Fetcher::Prepared(const index::ContentId& id, Result<PartialPieces> pieces) {
   Item* const item = Find(id);
   if (item == nullptr) return;
-  if (!Needed(*item)) {
-    SetStage(*item, Stage::kParked);
-    return MaybeForget(id);
-  }
-  if (!have) return Retry(*item, have.error());
-  item->have = std::move(have).value();
-  item->given = item->have;
+  if (!Needed(*item)) return ParkAndForget(*item);
+  if (!pieces) return Retry(*item, pieces.error());
+  item->have = std::move(pieces.value().have);
+  item->later = std::move(pieces.value().later);
   item->checked.clear();
   const auto there =
       static_cast<std::uint64_t>(std::count(item->have.begin(), item->have.end(), true));
   item->progress->done_bytes = std::min(there * index::PieceLength(id.size), id.size);
   CheckPieces(*item);
   if (there == item->have.size()) return CloseLarge(*item);
+  if (OnlyLater(*item)) {  // the rest is zeros
+    KeepNote(*item);
+    return Prepare(*item);
+  }
   SetStage(*item, Stage::kLoading);
-  item->only_asked = !item->wanted;
+  item->only_asked = !item->wanted && item->later.empty();
   exchange_.disk.Post([this, id] {
     const auto file = exchange_.objects.PartialPath(id);
     exchange_.loop.Post([this, id, file] {
@@ -133,6 +169,7 @@ void Fetcher::Prepared(const index::ContentId& id, Result<std::vector<bool>> hav
       load.layer = *loading->layer;
       load.file = file;
       load.have = loading->have;
+      load.skip = loading->later;
       load.only_asked = loading->only_asked;
       exchange_.torrents.Load(load);
     });

@@ -40,6 +40,10 @@ void Fetcher::Read(std::uint64_t number, const index::ContentId& id, std::uint64
     case Stage::kRunning:
       UrgeReads(item);
       CheckPieces(item);
+      // Something that shares it may be here, and was spared.
+      if (item.sparing && item.sources.empty() && Lacks(item, first, item.next_read)) {
+        PrepareAgain(item);
+      }
       break;
     default:
       CheckPieces(item);
@@ -62,6 +66,22 @@ void Fetcher::CancelRead(std::uint64_t number) {
   if (item->stage != Stage::kRunning) MaybeForget(item->id);
 }
 
+bool Fetcher::Lacks(const Item& item, std::uint64_t first, std::uint64_t last) {
+  for (std::uint64_t piece = first; piece <= last; ++piece) {
+    if (piece >= item.have.size() || !item.have[piece]) return true;
+  }
+  return false;
+}
+
+// With those that probably will be soon.
+std::set<std::uint64_t> Fetcher::PiecesRead(const Item& item) {
+  std::set<std::uint64_t> pieces;
+  for (const auto& [number, read] : item.reads) {
+    for (auto piece = read.first; piece <= read.last + item.ahead; ++piece) pieces.insert(piece);
+  }
+  return pieces;
+}
+
 // Tells libtorrent what is read, and what probably will be.
 void Fetcher::UrgeReads(Item& item) {
   if (item.stage != Stage::kRunning || item.reads.empty()) return;
@@ -75,7 +95,8 @@ void Fetcher::UrgeReads(Item& item) {
                                const std::set<std::uint64_t>& except) {
     std::vector<std::uint64_t> result;
     for (const std::uint64_t piece : pieces) {
-      if (piece < item.have.size() && !item.have[piece] && !except.contains(piece)) {
+      const bool copied = piece < item.later.size() && item.later[piece];
+      if (piece < item.have.size() && !item.have[piece] && !copied && !except.contains(piece)) {
         result.push_back(piece);
       }
     }

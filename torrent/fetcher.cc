@@ -14,24 +14,19 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::size_t kAskingMax = 512;
-constexpr int kAskBatch = 512;  // in one message
 constexpr std::size_t kSmallActiveMax = 32;
 constexpr std::size_t kLargeActiveMax = 4;
 constexpr milliseconds kAnswerMax{5000};
 constexpr milliseconds kParkedMax{60'000};  // then asked for again, in case a word got lost
-constexpr milliseconds kRetryFirst{1000};
 constexpr int kRetryDoublingsMax = 6;
 constexpr milliseconds kSlowTick{1000};
 
-bool IsSmall(const index::ContentId& id) { return id.size <= kSmallMax; }
-
 // Only what came over the wire is looked at: a new version of a large file costs what changed.
 void PunchFetched(const std::filesystem::path& file, const index::ContentId& id,
-                  const std::vector<bool>& given) {
-  if (given.empty()) return PunchZeros(file, 0, id.size);
+                  const std::set<std::uint64_t>& fetched) {
+  if (IsSmall(id)) return PunchZeros(file, 0, id.size);
   const std::uint64_t length = index::PieceLength(id.size);
-  for (std::uint64_t piece = 0; piece < given.size(); ++piece) {
-    if (given[piece]) continue;
+  for (const std::uint64_t piece : fetched) {
     PunchZeros(file, piece * length, std::min((piece + 1) * length, id.size));
   }
 }
@@ -121,6 +116,12 @@ void Fetcher::MaybeForget(const index::ContentId& id) {
   }
   items_.erase(id);
   SchedulePump();
+}
+
+// Its work was given up, or ended.
+void Fetcher::ParkAndForget(Item& item) {
+  SetStage(item, Stage::kParked);
+  MaybeForget(index::ContentId(item.id));
 }
 
 // Many calls in a row make one round.
@@ -228,118 +229,19 @@ void Fetcher::LookAndAsk(const std::vector<index::ContentId>& ids) {
   });
 }
 
-void Fetcher::Ask(const std::vector<index::ContentId>& ids, const std::vector<PeerPtr>& peers) {
-  wire::Want want;
-  const auto send = [&] {
-    if (want.contents_size() == 0) return;
-    for (const PeerPtr& peer : peers) peer->link->Send(Kind::kWant, want);
-    want.clear_contents();
-  };
-  for (const auto& id : ids) {
-    Item* const item = Find(id);
-    if (item == nullptr) continue;
-    item->asked.insert(peers.begin(), peers.end());
-    ToWire(id, want.add_contents());
-    if (want.contents_size() == kAskBatch) send();
-  }
-  send();
-}
-
 void Fetcher::MaybePark(Item& item) {
   if (item.stage != Stage::kAsking || !item.asked.empty() || !item.sources.empty()) return;
+  if (item.reads.empty() || IsSmall(item.id)) return Park(item, kParkedMax);
   // What is read may be here already, in part.
-  if (item.layer && !item.reads.empty()) return BeginLarge(item);
-  Park(item, kParkedMax);
+  if (item.layer) return BeginLarge(item);
+  Park(item, kNoHolderRetry);
+  AskHashes(item);
 }
 
 void Fetcher::Park(Item& item, milliseconds retry) {
   SetStage(item, Stage::kParked);
   item.retry = Clock::now() + retry;
   SchedulePump();
-}
-
-void Fetcher::PeerUp(const PeerPtr& peer) {
-  std::vector<index::ContentId> ids;
-  for (const auto& [id, item] : items_) {
-    if (item->stage != Stage::kQueued && item->stage < Stage::kClosing) ids.push_back(id);
-  }
-  Ask(ids, {peer});
-}
-
-void Fetcher::PeerDown(const PeerPtr& peer) {
-  receipts_.erase(peer);
-  std::vector<Item*> touched;
-  for (auto& [id, item] : items_) {
-    if (item->asked.contains(peer) || item->sources.contains(peer)) touched.push_back(item.get());
-  }
-  for (Item* const item : touched) {
-    item->asked.erase(peer);
-    DropSource(*item, peer);
-    MaybePark(*item);
-  }
-}
-
-void Fetcher::TakeHave(const PeerPtr& peer, const wire::Have& have) {
-  const auto add = [&](const wire::Content& content, bool partial) {
-    const auto id = FromWire(content);
-    Item* const item = id ? Find(*id) : nullptr;
-    if (item == nullptr || (partial && IsSmall(*id))) return id.has_value();
-    item->asked.erase(peer);
-    Source& source = item->sources[peer];
-    source.partial = partial;
-    source.loaded = false;  // what was loaded for the part of it is gone
-    item->progress->sources = static_cast<int>(item->sources.size());
-    if (item->stage == Stage::kAsking || item->stage == Stage::kParked) {
-      SetStage(*item, Stage::kReady);
-      SchedulePump();
-    } else if (item->stage > Stage::kSmall && item->stage < Stage::kClosing) {
-      SendLoad(*item, peer, !item->layer && item->sources.size() == 1);
-    }
-    return true;
-  };
-  bool valid = have.whole_size() + have.partial_size() + have.lack_size() <= 2 * kContentsMax;
-  for (const auto& content : have.whole()) valid = valid && add(content, false);
-  for (const auto& content : have.partial()) valid = valid && add(content, true);
-  for (const auto& content : have.lack()) {
-    const auto id = FromWire(content);
-    valid = valid && id.has_value();
-    if (Item* const item = id ? Find(*id) : nullptr) {
-      item->asked.erase(peer);
-      MaybePark(*item);
-    }
-  }
-  if (!valid) exchange_.members.Nonsense(peer->link, "a malformed have");
-}
-
-void Fetcher::TakeGone(const PeerPtr& peer, const wire::Gone& gone) {
-  const auto id = FromWire(gone.content());
-  if (!id) return exchange_.members.Nonsense(peer->link, "a malformed gone");
-  if (Item* const item = Find(*id)) DropSource(*item, peer);
-}
-
-void Fetcher::DropSource(Item& item, const PeerPtr& peer) {
-  const auto found = item.sources.find(peer);
-  if (found == item.sources.end()) return;
-  item.sources.erase(found);
-  item.progress->sources = static_cast<int>(item.sources.size());
-  switch (item.stage) {
-    case Stage::kReady:
-      if (item.sources.empty()) Park(item, kRetryFirst);
-      break;
-    case Stage::kSmall:
-      if (item.from == peer) BeginSmall(item);
-      break;
-    case Stage::kLayer:
-      // Whoever is left is asked for the hashes, too.
-      if (item.sources.empty()) {
-        Park(item, kRetryFirst);
-      } else {
-        SendLoad(item, PeerPtr(item.sources.begin()->first), true);
-      }
-      break;
-    default:
-      break;
-  }
 }
 
 void Fetcher::Begin(Item& item) {
@@ -365,13 +267,13 @@ void Fetcher::Retry(Item& item, std::error_code error) {
 void Fetcher::Store(Item& item) {
   SetStage(item, Stage::kStoring);
   const index::ContentId id = item.id;
-  exchange_.disk.Post([this, id, given = item.given] {
+  exchange_.disk.Post([this, id, fetched = item.fetched] {
     const auto store = [&]() -> Result<void> {
       struct stat status {};
       const auto file = exchange_.objects.PartialPath(id);
       if (::stat(file.c_str(), &status) != 0) return Errno(errno);
       if (static_cast<std::uint64_t>(status.st_size) != id.size) return Error::kCorrupt;
-      PunchFetched(file, id, given);
+      PunchFetched(file, id, fetched);
       return exchange_.objects.Arrived(id);
     };
     const auto stored = store();

@@ -31,6 +31,8 @@ struct FetcherOptions {
 //               |         |        layer -> preparing
 //             parked      +------>   -> loading -> running -> closing -> storing
 //
+// Running goes back to preparing when what others have of it is to be copied.
+//
 // Used on the swarm's loop, except where noted.
 class Fetcher final : public Holder::Sharing {
  public:
@@ -112,6 +114,9 @@ class Fetcher final : public Holder::Sharing {
     std::map<std::uint64_t, PendingRead> reads;
     std::map<PeerPtr, Source> sources;
     std::set<PeerPtr> asked;  // and did not answer yet
+    // Who has only the hashes of its pieces, and what came of them; while they are not known.
+    std::map<PeerPtr, std::string> hashes;
+    PeerPtr hashes_from;      // who was asked for them last
     Clock::time_point since;  // of the stage
     Clock::time_point retry;  // kParked: queue it again
     int failures = 0;
@@ -122,18 +127,23 @@ class Fetcher final : public Holder::Sharing {
     // large
     Layer layer;
     std::vector<bool> have;
-    std::vector<bool> given;           // the pieces that did not have to be fetched
+    std::vector<bool> later;           // the pieces that are copied when the others have come
+    std::set<std::uint64_t> fetched;   // the pieces that came from others
     std::set<std::uint64_t> checked;   // pieces that were found in the file, for reads
     std::set<std::uint64_t> checking;  // pieces that are looked for there
     std::uint64_t received_bytes = 0;  // at the last look
     Clock::time_point moved;           // when bytes last came
     std::chrono::milliseconds patience{0};
     bool only_asked = false;
+    bool sparing = false;         // the disk is full: no more is taken from bases than what is read
     bool prepare_again = false;   // what may be a base came while it was prepared
     std::uint64_t next_read = 0;  // the piece where the last read ended
     std::uint64_t ahead = 0;      // pieces to get before they are read
     std::shared_ptr<std::atomic<bool>> cancelled;
   };
+
+  static constexpr std::chrono::milliseconds kRetryFirst{1000};
+  static constexpr std::chrono::milliseconds kNoHolderRetry{5000};
 
   // fetcher.cc: from wanted to arrived
   Item& Make(const index::ContentId& id);
@@ -144,16 +154,24 @@ class Fetcher final : public Holder::Sharing {
   void SchedulePump();
   void Pump();
   void LookAndAsk(const std::vector<index::ContentId>& ids);
-  void Ask(const std::vector<index::ContentId>& ids, const std::vector<PeerPtr>& peers);
   void MaybePark(Item& item);
   void Park(Item& item, std::chrono::milliseconds retry);
   void Begin(Item& item);
-  void DropSource(Item& item, const PeerPtr& peer);
   void Retry(Item& item, std::error_code error);
   void Store(Item& item);
   void Arrived(const index::ContentId& id);
   void MaybeForget(const index::ContentId& id);
+  void ParkAndForget(Item& item);
   std::size_t Active(bool small) const;
+
+  // fetch_sources.cc
+  void Ask(const std::vector<index::ContentId>& ids, const std::vector<PeerPtr>& peers);
+  void DropSource(Item& item, const PeerPtr& peer);
+  void AskHashes(Item& item);
+  void DropHashes(Item& item, const PeerPtr& peer);
+  bool TakeLayer(Item& item, const PeerPtr& peer, std::string& so_far, const std::string& part,
+                 std::uint64_t offset);
+  void UseLayer(Item& item);
 
   // fetch_small.cc
   void BeginSmall(Item& item);
@@ -163,10 +181,10 @@ class Fetcher final : public Holder::Sharing {
   // fetch_large.cc
   void BeginLarge(Item& item);
   void SendLoad(Item& item, const PeerPtr& peer, bool layer);
-  bool TakeLayer(Item& item, const PeerPtr& peer, Source& source, const wire::Loaded& loaded);
   void ConnectTo(Item& item, const PeerPtr& peer);
   void Run(const index::ContentId& id);
   bool WaitsForOthers(const Item& item) const;
+  static bool OnlyLater(const Item& item);
   void CloseLarge(Item& item);
   void TickLarge(Item& item);
   void Restart(Item& item);
@@ -175,15 +193,19 @@ class Fetcher final : public Holder::Sharing {
 
   // fetch_prepare.cc
   void Prepare(Item& item);
-  void Prepared(const index::ContentId& id, Result<std::vector<bool>> have);
+  void Prepared(const index::ContentId& id, Result<PartialPieces> pieces);
   void PrepareAgain(Item& item);
+  void FillUp(Item& item);
   void OfferBase(const index::ContentId& base);
   std::optional<BaseObject> Base(const index::ContentId& id,
                                  const std::function<bool()>& stop) const;
+  std::vector<BaseObject> KnownBases(const std::vector<index::ContentId>& ids) const;
   PartialFile Partial(const index::ContentId& id) const;
   void KeepNote(const Item& item);
 
   // fetch_read.cc
+  static bool Lacks(const Item& item, std::uint64_t first, std::uint64_t last);  // any piece
+  static std::set<std::uint64_t> PiecesRead(const Item& item);
   void UrgeReads(Item& item);
   void CheckPieces(Item& item);
   void CheckPiece(const index::ContentId& id, std::uint64_t piece, int attempt);

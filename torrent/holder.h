@@ -57,6 +57,7 @@ class Holder {
     std::size_t offset = 0;
     std::uint64_t sent_bytes = 0;
     std::uint64_t dealt_bytes = 0;
+    std::size_t hash_reads = 0;  // under way
   };
   struct Waiting {
     PeerPtr peer;
@@ -72,9 +73,14 @@ class Holder {
     std::uint64_t sent_bytes = 0;
   };
 
+  // holder.cc: who wants what, and small objects
   Customer& CustomerOf(const PeerPtr& peer);
   void Pump(const PeerPtr& peer);
   void ReadNext(const PeerPtr& peer, Customer& customer);
+  bool Withdrawn(const index::ContentId& id) const { return withdrawn_.contains(id); }
+  void TellWanting(const index::ContentId& id, bool partial);
+
+  // holder_large.cc
   void BeginSeed(const index::ContentId& id, const Waiting& waiting);
   using Cancelled = std::shared_ptr<std::atomic<bool>>;
   void LoadSeed(const index::ContentId& id, const Cancelled& cancelled,
@@ -84,8 +90,9 @@ class Holder {
   void MakeRoom();
   void SendLoaded(const Waiting& to, const index::ContentId& id,
                   const std::vector<index::Hash>& layer, bool partial);
-  bool Withdrawn(const index::ContentId& id) const { return withdrawn_.contains(id); }
-  void TellWanting(const index::ContentId& id, bool partial);
+  void SendGone(const PeerPtr& peer, const index::ContentId& id,
+                const std::vector<index::Hash>& layer);
+  void AnswerGone(const Waiting& to, const index::ContentId& id);
 
   Exchange& exchange_;
   const Sharing& sharing_;

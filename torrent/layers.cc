@@ -65,6 +65,8 @@ std::optional<std::vector<index::Hash>> Layers::Find(const index::ContentId& id)
   return layer;
 }
 
+bool Layers::Has(const index::ContentId& id) const { return ::access(File(id).c_str(), R_OK) == 0; }
+
 void Layers::Keep(const index::ContentId& id, const std::vector<index::Hash>& layer) const {
   if (layer.empty()) return;
   ++kept_;

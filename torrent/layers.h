@@ -22,6 +22,8 @@ class Layers {
 
   // Verified against the root. Empty for objects of one piece.
   std::optional<std::vector<index::Hash>> Find(const index::ContentId& id) const;
+  // Whether they are kept, most probably: Find verifies them.
+  bool Has(const index::ContentId& id) const;
   // Best effort: what cannot be kept is computed again.
   void Keep(const index::ContentId& id, const std::vector<index::Hash>& layer) const;
   // Kept or computed from the object's file. Error::kCorrupt if the file is not the object;

@@ -166,13 +166,13 @@ bool AnyOf(const std::vector<bool>& pieces) {
   return std::find(pieces.begin(), pieces.end(), true) != pieces.end();
 }
 
-// Copies the pieces that are `common`; all of the file at once if none of `have` would suffer.
+// Copies the pieces that are `common`; where extents can be shared, all of the file at once if none
+// of `have` would suffer.
 Result<void> CopyPieces(int to, int from, const index::ContentId& id, const BaseObject& base,
                         const std::vector<bool>& common, const std::vector<bool>& have,
                         const std::function<bool()>& cancelled) {
   const std::uint64_t end = std::min(id.size, base.id.size);
-  if (!AnyOf(have)) {
-    if (::ioctl(to, FICLONE, from) != 0) return CopyRange(to, from, 0, end, cancelled);
+  if (!AnyOf(have) && !base.only && ::ioctl(to, FICLONE, from) == 0) {
     return ::ftruncate(to, static_cast<off_t>(id.size)) == 0 ? Ok() : Result<void>(Errno(errno));
   }
   const std::uint64_t length = index::PieceLength(id.size);
@@ -198,18 +198,28 @@ bool Untouched(const struct stat& a, const struct stat& b) {
          SameTime(a.st_mtim, b.st_mtim) && SameTime(a.st_ctim, b.st_ctim);
 }
 
+// What is missing and stands in the base. Equal hashes of pieces mean equal bytes, and of the same
+// number, if pieces are equally long.
+std::vector<bool> Common(const index::ContentId& id, const std::vector<index::Hash>& layer,
+                         const BaseObject& base, const std::vector<bool>& have) {
+  std::vector<bool> common(have.size());
+  if (index::PieceLength(id.size) != index::PieceLength(base.id.size)) return common;
+  for (std::size_t i = 0; i < std::min(layer.size(), base.layer.size()); ++i) {
+    const bool may = !base.only || base.only->contains(i);
+    common[i] = may && !have[i] && layer[i] == base.layer[i];
+  }
+  return common;
+}
+
 Result<void> TakeFromBase(int fd, const index::ContentId& id, const std::vector<index::Hash>& layer,
                           const BaseObject& base, const std::function<bool()>& cancelled,
                           std::vector<bool>& have) {
-  // Equal hashes of pieces mean equal bytes, and of the same number, if pieces are equally long.
-  const bool comparable = !layer.empty() && !base.layer.empty() &&
-                          index::PieceLength(id.size) == index::PieceLength(base.id.size);
-  if (!comparable) return Ok();
-  std::vector<bool> common(have.size());
-  for (std::size_t i = 0; i < std::min(layer.size(), base.layer.size()); ++i) {
-    common[i] = !have[i] && layer[i] == base.layer[i];
-  }
-  if (!AnyOf(common)) return Ok();
+  const std::vector<bool> common = Common(id, layer, base, have);
+  // Who appended to a file made its last piece another one, which begins with the same bytes.
+  const std::uint64_t last = have.size() - 1;
+  const bool appended = !layer.empty() && !have[last] && !common[last] && base.id.size > id.size &&
+                        (!base.only || base.only->contains(last));
+  if (!AnyOf(common) && !appended) return Ok();
   struct stat before {};
   if (::lstat(base.file.c_str(), &before) != 0) return Ok();
   if (static_cast<std::uint64_t>(before.st_size) != base.id.size) return Ok();
@@ -217,6 +227,13 @@ Result<void> TakeFromBase(int fd, const index::ContentId& id, const std::vector<
   if (from.get() < 0) return Ok();
   const auto copied = CopyPieces(fd, from.get(), id, base, common, have, cancelled);
   if (!copied && copied.error() != Error::kCorrupt) return copied;
+  if (copied && appended) {
+    const auto begin = last * index::PieceLength(id.size);
+    const auto tail = CopyRange(fd, from.get(), begin, id.size, cancelled);
+    if (!tail && tail.error() != Error::kCorrupt) return tail;
+    std::string buffer;
+    have[last] = tail && PieceMatches(fd, id, layer, last, buffer);
+  }
   // Its file may have become a working file meanwhile, with or without another in its place, and
   // have been written to.
   struct stat after {};
@@ -227,6 +244,31 @@ Result<void> TakeFromBase(int fd, const index::ContentId& id, const std::vector<
   }
   for (std::size_t i = 0; i < have.size(); ++i) have[i] = have[i] || common[i];
   return Ok();
+}
+
+// Of a file that is empty, and stays so.
+bool CanClone(int fd, const BaseObject& base) {
+  const Descriptor from(::open(base.file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (from.get() < 0 || ::ioctl(fd, FICLONE, from.get()) != 0) return false;
+  return ::ftruncate(fd, 0) == 0;
+}
+
+// The pieces that are better copied when the others have come; none if that is not so.
+std::vector<bool> Later(int fd, const index::ContentId& id, const std::vector<index::Hash>& layer,
+                        const std::vector<BaseObject>& bases, std::uint64_t few_bytes) {
+  const std::uint64_t length = index::PieceLength(id.size);
+  const std::vector<bool> none(PieceCount(id.size));
+  std::vector<bool> later = none;
+  for (const auto& base : bases) {
+    const auto common = Common(id, layer, base, later);
+    for (std::size_t i = 0; i < later.size(); ++i) later[i] = later[i] || common[i];
+  }
+  std::uint64_t rest = 0;
+  for (std::size_t i = 0; i < later.size(); ++i) {
+    if (!later[i]) rest += std::min(length, id.size - i * length);
+  }
+  const bool worth = rest > 0 && rest <= few_bytes && id.size - rest > few_bytes;
+  return worth && !CanClone(fd, bases.front()) ? later : none;
 }
 
 }  // namespace
@@ -262,6 +304,28 @@ Result<std::vector<bool>> PreparePartial(
   if (::ftruncate(fd.get(), static_cast<off_t>(id.size)) != 0) return Errno(errno);
   TakeZeroPieces(fd.get(), id, layer, empty, have);
   return have;
+}
+
+std::optional<PartialPieces> PrepareFew(const PartialFile& partial, const index::ContentId& id,
+                                        const std::vector<index::Hash>& layer,
+                                        const std::vector<BaseObject>& bases,
+                                        std::uint64_t few_bytes) {
+  std::error_code ignored;
+  std::filesystem::create_directories(partial.file.parent_path(), ignored);
+  const Descriptor fd(::open(partial.file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  struct stat status {};
+  if (fd.get() < 0 || ::fstat(fd.get(), &status) != 0 || status.st_size != 0) return std::nullopt;
+  PartialPieces pieces;
+  pieces.have.resize(PieceCount(id.size));
+  pieces.later = Later(fd.get(), id, layer, bases, few_bytes);
+  if (!AnyOf(pieces.later)) return std::nullopt;
+  ::unlink(partial.note.c_str());
+  if (::ftruncate(fd.get(), static_cast<off_t>(id.size)) != 0) return std::nullopt;
+  TakeZeroPieces(fd.get(), id, layer, /*empty=*/true, pieces.have);
+  for (std::size_t i = 0; i < pieces.have.size(); ++i) {
+    pieces.later[i] = pieces.later[i] && !pieces.have[i];
+  }
+  return pieces;
 }
 
 void PunchZeros(const std::filesystem::path& file, std::uint64_t begin, std::uint64_t end) {

@@ -2,9 +2,11 @@
 // writes the disk, for long.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "index/content.h"
@@ -23,6 +25,7 @@ struct BaseObject {
   index::ContentId id;
   std::filesystem::path file;
   std::vector<index::Hash> layer;
+  std::optional<std::set<std::uint64_t>> only = {};  // the pieces that may be taken, if not all
 };
 
 // Makes the file ready to be fetched into, with the object's length, and answers which of its
@@ -36,6 +39,20 @@ Result<std::vector<bool>> PreparePartial(
     const PartialFile& partial, const index::ContentId& id, const std::vector<index::Hash>& layer,
     const std::function<std::optional<BaseObject>()>& next_base,
     const std::function<bool()>& cancelled);
+
+struct PartialPieces {
+  std::vector<bool> have;
+  std::vector<bool> later;  // they stand in bases, from where PreparePartial takes them; or empty
+};
+
+// Copying may take longer than an object lives at its only holder. If all but `few_bytes` at most
+// stand in the bases, more than that, and extents cannot be shared, this makes the file ready to be
+// fetched into without copying anything. Nothing if that is not so, the fetch had begun before or
+// the disk refuses. Quick.
+std::optional<PartialPieces> PrepareFew(const PartialFile& partial, const index::ContentId& id,
+                                        const std::vector<index::Hash>& layer,
+                                        const std::vector<BaseObject>& bases,
+                                        std::uint64_t few_bytes);
 // Long runs of zeros in [begin, end) become holes, which a sparse file's bytes cannot tell. Where
 // that fails the file only takes more room.
 void PunchZeros(const std::filesystem::path& file, std::uint64_t begin, std::uint64_t end);

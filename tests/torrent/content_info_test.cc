@@ -204,6 +204,31 @@ TEST_F(PartialFileTest, SeveralBasesGiveTheirPieces) {
   EXPECT_TRUE(got == bytes_);
 }
 
+TEST_F(PartialFileTest, ABaseGivesOnlyWhatItMay) {
+  BaseObject base = BaseOf(dir_.path() / "base", bytes_);
+  base.only = {2, 5, 99};
+  const auto have = Prepare({base});
+  EXPECT_EQ(Count(have), 2U);
+  EXPECT_TRUE(have[2] && have[5]);
+}
+
+// A log of which a later state is here.
+TEST_F(PartialFileTest, WhatWasAppendedToGivesTheLastPiece) {
+  for (const bool alone : {false, true}) {
+    std::filesystem::remove(partial_.file);
+    std::string longer = bytes_ + RandomBytes(100'000, 10);
+    if (alone) longer.replace(0, 11 * 256 * 1024, RandomBytes(11 * 256 * 1024, 11));
+    const auto have = Prepare({BaseOf(dir_.path() / "longer", longer)});
+    EXPECT_EQ(Count(have), alone ? 1U : 12U);
+    EXPECT_TRUE(have[11]);
+    EXPECT_TRUE(Got().substr(11 * 256 * 1024) == bytes_.substr(11 * 256 * 1024));
+  }
+  std::filesystem::remove(partial_.file);
+  std::string changed = bytes_ + RandomBytes(100'000, 10);
+  changed[bytes_.size() - 1] ^= 1;
+  EXPECT_FALSE(Prepare({BaseOf(dir_.path() / "changed", changed)})[11]);
+}
+
 // The rest of an interrupted fetch stands where the base has a hole.
 TEST_F(PartialFileTest, HolesOfABaseReplaceWhatIsThere) {
   std::string bytes = bytes_;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <fstream>
 #include <future>
@@ -15,35 +16,14 @@
 #include <utility>
 
 #include "index/merkle.h"
+#include "pending_read.h"
 #include "test_host.h"
+#include "tests/support/needs.h"
 
 namespace btfc::torrent {
 namespace {
 
-constexpr std::chrono::seconds kPatience{60};
 constexpr std::size_t kMiB = 1024 * 1024;
-
-class PendingRead {
- public:
-  PendingRead(TestHost& host, const index::ContentId& id, std::size_t offset, std::size_t length)
-      : number_(host.swarm->Read(id, offset, length, [promise = promise_](Result<void> result) {
-          promise->set_value(result ? std::error_code() : result.error());
-        })) {}
-  std::uint64_t number() const { return number_; }
-  bool waiting() { return answer_.wait_for(std::chrono::milliseconds(200)) != kReady; }
-  // The error, or "timed out".
-  std::error_code Wait() {
-    return answer_.wait_for(kPatience) == kReady ? answer_.get()
-                                                 : std::make_error_code(std::errc::timed_out);
-  }
-
- private:
-  static constexpr auto kReady = std::future_status::ready;
-  std::shared_ptr<std::promise<std::error_code>> promise_ =
-      std::make_shared<std::promise<std::error_code>>();
-  std::future<std::error_code> answer_ = promise_->get_future();
-  const std::uint64_t number_;
-};
 
 class ReadTest : public testing::Test {
  protected:
@@ -52,24 +32,6 @@ class ReadTest : public testing::Test {
     b.Start({a.address()});
     ASSERT_TRUE(a.WaitForPeers(1));
     ASSERT_TRUE(b.WaitForPeers(1));
-  }
-  // From the partial or the whole file, as a reader does.
-  static std::string Pread(TestHost& host, const index::ContentId& id, std::size_t offset,
-                           std::size_t length) {
-    int fd = ::open(host.objects->PartialPath(id).c_str(), O_RDONLY);
-    if (fd < 0 && host.objects->Find(id)) fd = ::open(host.objects->Find(id)->c_str(), O_RDONLY);
-    std::string bytes(length, '\0');
-    const ssize_t n = ::pread(fd, bytes.data(), length, static_cast<off_t>(offset));
-    ::close(fd);
-    bytes.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
-    return bytes;
-  }
-  // As an application does that begins to write to the file.
-  static void TakeBack(TestHost& host, const index::ContentId& id) {
-    std::promise<void> withdrawn;
-    host.swarm->Withdraw(id, [&] { withdrawn.set_value(); });
-    withdrawn.get_future().wait();
-    host.objects->Remove(id);
   }
   static std::uint64_t Received(TestHost& host) {
     return host.swarm->Status().peers.at(0).received_bytes;
@@ -219,6 +181,39 @@ TEST_F(ReadTest, NewVersionTakesWhatTheOldOneHas) {
       << std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count()
       << " ms\n";
   EXPECT_TRUE(b.objects->Bytes(id) == bytes);
+  EXPECT_TRUE(b.WaitUntil([](const SwarmStatus& status) {
+    return status.peers.size() == 1 && status.peers[0].received_bytes > 64 * 1024;
+  }));
+  EXPECT_LT(Received(b), kMiB);
+}
+
+// Copying what the old version has may take longer than the new one is anywhere.
+TEST_F(ReadTest, WhatTheOldVersionHasNotComesBeforeTheRestIsCopied) {
+  TestHost a(cluster_, 124);
+  TestHost b(cluster_, 125);
+  std::string bytes = RandomBytes(32 * kMiB, 13);
+  const auto old = b.objects->Put(bytes);
+  bytes.replace(21 * kMiB, 64 * 1024, RandomBytes(64 * 1024, 14));
+  const auto id = a.objects->Put(bytes);
+  BTFC_NEEDS(!CanClone(*b.objects->Find(old), b.folder() / "clone"), "a filesystem without clones");
+  b.objects->AddBase(id, old);
+  std::atomic<bool> taken_back = false;
+  b.objects->on_find = [&](const index::ContentId& base) {
+    std::array<char, 16> thread{};
+    ::pthread_getname_np(::pthread_self(), thread.data(), thread.size());
+    if (base != old || std::string_view(thread.data()) != "btfc-hash") return;
+    if (taken_back.exchange(true)) return;
+    EXPECT_TRUE(Pread(b, id, 21 * kMiB, 64 * 1024) == bytes.substr(21 * kMiB, 64 * 1024));
+    TakeBack(a, id);
+  };
+  Connect(a, b);
+  b.swarm->Hashed(old, PiecesOf(b, old));
+  PendingRead copied(b, id, 30 * kMiB, 10);
+  b.swarm->Want(id);
+  ASSERT_TRUE(b.objects->WaitFor(id));
+  EXPECT_TRUE(taken_back);
+  EXPECT_TRUE(b.objects->Bytes(id) == bytes);
+  EXPECT_EQ(copied.Wait(), std::error_code());
   EXPECT_TRUE(b.WaitUntil([](const SwarmStatus& status) {
     return status.peers.size() == 1 && status.peers[0].received_bytes > 64 * 1024;
   }));

@@ -6,16 +6,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <condition_variable>
-#include <mutex>
+#include <functional>
 #include <string>
 
 #include "index/derived_ids.h"
 #include "raw_peer.h"
+#include "rude_member.h"
 #include "test_host.h"
 #include "torrent/content_info.h"
-#include "torrent/loop.h"
-#include "torrent/session.h"
 
 namespace btfc::torrent {
 namespace {
@@ -40,55 +38,6 @@ std::string Knock(const TestHost& host, const std::string& bytes) {
   answer.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
   return answer;
 }
-
-// A member's session that says whatever the test wants.
-class RudeMember final : public LinkListener {
- public:
-  RudeMember(const ClusterKey& cluster, std::uint8_t number) : loop_("rude") {
-    std::string why;
-    node_ = LoadOrMakeNode(dir_.path(), cluster, &why).value();
-    SessionOptions options;
-    options.cluster = cluster;
-    options.node = node_;
-    options.state_dir = dir_.path();
-    options.listen = {"127.0.0." + std::to_string(number)};
-    options.lpd = false;
-    auto session = Session::Start(
-        options, loop_, *this, [](const std::string&, Refusal, const std::string&) {}, &why);
-    EXPECT_TRUE(session) << why;
-    session_ = std::move(session).value();
-  }
-  ~RudeMember() override {
-    loop_.Stop();
-    session_->Stop();
-  }
-
-  LinkPtr Connect(const TestHost& host) {
-    session_->Dial(host.ip(), PortOf(host));
-    std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, std::chrono::seconds(60), [this] { return link_ != nullptr; });
-    return link_;
-  }
-  wire::Hello Hello() const { return HelloOf(node_, "rude\n\x1b[31m"); }
-
-  void OnLinkUp(const LinkPtr& link) override {
-    const std::lock_guard lock(mutex_);
-    link_ = link;
-    changed_.notify_all();
-  }
-  void OnMessage(const LinkPtr&, Kind, std::string) override {}
-  void OnLinkDown(const LinkPtr&) override {}
-  void OnNonsense(const LinkPtr&, std::string_view) override {}
-
- private:
-  TempDir dir_;
-  Loop loop_;
-  NodeIdentity node_;
-  std::unique_ptr<Session> session_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  LinkPtr link_;
-};
 
 class StrangerTest : public testing::Test {
  protected:

@@ -2,6 +2,7 @@
 // memory and objects in real files.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <filesystem>
 #include <functional>
@@ -41,6 +42,8 @@ class FileObjects final : public ObjectPort {
   std::function<void(const index::ContentId&)> on_find = [](const index::ContentId&) {};
   // So many times from now on the index cannot be told that an object is here.
   void FailRecords(int times);
+  // Whether the disk has room for more than what is there.
+  void SetRoom(bool room) { room_ = room; }
   // Waits until the index knows it; false after a minute.
   bool WaitForRecord(const index::ContentId& id);
 
@@ -48,6 +51,7 @@ class FileObjects final : public ObjectPort {
   std::filesystem::path PartialPath(const index::ContentId& id) override;
   std::vector<index::ContentId> Bases(const index::ContentId& id) override;
   std::vector<index::ContentId> UnneededPartials() override;
+  bool HasRoom(std::uint64_t /*bytes*/) override { return room_; }
   Result<void> Found(const index::ContentId& id) override;
   Result<void> Arrived(const index::ContentId& id) override;
 
@@ -64,6 +68,7 @@ class FileObjects final : public ObjectPort {
   std::set<index::ContentId> recorded_;
   int failing_records_ = 0;
   std::size_t arrived_ = 0;
+  std::atomic<bool> room_ = true;
 };
 
 class TestHost {
