@@ -22,10 +22,11 @@ PartialFile Fetcher::Partial(const index::ContentId& id) const {
 void Fetcher::Prepare(Item& item) {
   SetStage(item, Stage::kPreparing);
   item.cancelled = std::make_shared<std::atomic<bool>>(false);
+  ShareReads(item);
   const index::ContentId id = item.id;
   exchange_.disk.Post([this, id, layer = item.layer, partial = Partial(id),
-                       cancelled = item.cancelled, read = PiecesRead(item),
-                       wanted = item.wanted]() mutable {
+                       cancelled = item.cancelled, read = PiecesRead(item), wanted = item.wanted,
+                       hooks = HooksOf(item)]() mutable {
     partial.file = exchange_.objects.PartialPath(id);
     const auto bases = exchange_.objects.Bases(id);
     // Whoever reads is served on a full disk, too, but with no more than that takes.
@@ -42,7 +43,7 @@ void Fetcher::Prepare(Item& item) {
       }
     }
     const bool long_work = left || !bases.empty();
-    const auto prepare = [this, id, layer, partial, cancelled, bases, sparing,
+    const auto prepare = [this, id, layer, partial, cancelled, bases, sparing, hooks,
                           read = std::move(read)] {
       const auto stop = [this, &cancelled] { return *cancelled || exchange_.stopping; };
       auto rest = bases.begin();
@@ -55,7 +56,7 @@ void Fetcher::Prepare(Item& item) {
         }
         return std::nullopt;
       };
-      auto have = PreparePartial(partial, id, *layer, next_base, stop);
+      auto have = PreparePartial(partial, id, *layer, next_base, stop, hooks);
       exchange_.loop.Post([this, id, sparing, have = std::move(have)]() mutable {
         if (Item* const prepared = Find(id)) prepared->sparing = sparing;
         Prepared(id, have ? Result<PartialPieces>(PartialPieces{std::move(have).value(), {}})
@@ -69,6 +70,28 @@ void Fetcher::Prepare(Item& item) {
       prepare();
     }
   });
+}
+
+CopyHooks Fetcher::HooksOf(const Item& item) {
+  CopyHooks hooks;
+  hooks.read = [shared = item.read_pieces] {
+    const std::lock_guard lock(shared->mutex);
+    return shared->pieces;
+  };
+  hooks.copied = [this, id = item.id](std::uint64_t first, std::uint64_t last) {
+    exchange_.loop.Post([this, id, first, last] { Copied(id, first, last); });
+  };
+  return hooks;
+}
+
+// Who waits for these pieces need not wait for the others. They are not had for certain before the
+// base is known to be untouched; but for who reads them they are verified.
+void Fetcher::Copied(const index::ContentId& id, std::uint64_t first, std::uint64_t last) {
+  Item* const item = Find(id);
+  if (item == nullptr || item->stage != Stage::kPreparing) return;
+  item->have.resize(PieceCount(id.size));
+  for (std::uint64_t piece = first; piece <= last; ++piece) item->have[piece] = true;
+  CheckPieces(*item);
 }
 
 // Any thread. Nothing if it is not here any more.

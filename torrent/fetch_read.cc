@@ -45,6 +45,10 @@ void Fetcher::Read(std::uint64_t number, const index::ContentId& id, std::uint64
         PrepareAgain(item);
       }
       break;
+    case Stage::kPreparing:
+      ShareReads(item);
+      CheckPieces(item);
+      break;
     default:
       CheckPieces(item);
       break;
@@ -80,6 +84,12 @@ std::set<std::uint64_t> Fetcher::PiecesRead(const Item& item) {
     for (auto piece = read.first; piece <= read.last + item.ahead; ++piece) pieces.insert(piece);
   }
   return pieces;
+}
+
+void Fetcher::ShareReads(Item& item) {
+  auto pieces = PiecesRead(item);
+  const std::lock_guard lock(item.read_pieces->mutex);
+  item.read_pieces->pieces = std::move(pieces);
 }
 
 // Tells libtorrent what is read, and what probably will be.

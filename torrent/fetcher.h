@@ -135,6 +135,12 @@ class Fetcher final : public Holder::Sharing {
     Clock::time_point moved;           // when bytes last came
     std::chrono::milliseconds patience{0};
     bool only_asked = false;
+    // The pieces that are read, for who makes the file ready meanwhile.
+    struct ReadPieces {
+      std::mutex mutex;
+      std::set<std::uint64_t> pieces;  // guarded by mutex
+    };
+    std::shared_ptr<ReadPieces> read_pieces = std::make_shared<ReadPieces>();
     bool sparing = false;         // the disk is full: no more is taken from bases than what is read
     bool prepare_again = false;   // what may be a base came while it was prepared
     std::uint64_t next_read = 0;  // the piece where the last read ended
@@ -196,6 +202,8 @@ class Fetcher final : public Holder::Sharing {
   void Prepared(const index::ContentId& id, Result<PartialPieces> pieces);
   void PrepareAgain(Item& item);
   void FillUp(Item& item);
+  CopyHooks HooksOf(const Item& item);
+  void Copied(const index::ContentId& id, std::uint64_t first, std::uint64_t last);
   void OfferBase(const index::ContentId& base);
   std::optional<BaseObject> Base(const index::ContentId& id,
                                  const std::function<bool()>& stop) const;
@@ -205,6 +213,7 @@ class Fetcher final : public Holder::Sharing {
 
   // fetch_read.cc
   static bool Lacks(const Item& item, std::uint64_t first, std::uint64_t last);  // any piece
+  static void ShareReads(Item& item);
   static std::set<std::uint64_t> PiecesRead(const Item& item);
   void UrgeReads(Item& item);
   void CheckPieces(Item& item);

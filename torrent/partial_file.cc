@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::size_t kNoteMax = std::size_t{16} * 1024 * 1024;  // bytes
 constexpr std::uint64_t kCopyChunk = 8 * 1024 * 1024;            // bytes
+constexpr std::uint64_t kCopyRun = 16;                           // pieces
 
 // Blocks of filesystems, and the shortest run of zeros that is worth a hole: shorter ones would
 // only scatter the file.
@@ -169,22 +170,30 @@ bool AnyOf(const std::vector<bool>& pieces) {
 // Copies the pieces that are `common`; where extents can be shared, all of the file at once if none
 // of `have` would suffer.
 Result<void> CopyPieces(int to, int from, const index::ContentId& id, const BaseObject& base,
-                        const std::vector<bool>& common, const std::vector<bool>& have,
-                        const std::function<bool()>& cancelled) {
+                        std::vector<bool> common, const std::vector<bool>& have,
+                        const std::function<bool()>& cancelled, const CopyHooks& hooks) {
   const std::uint64_t end = std::min(id.size, base.id.size);
   if (!AnyOf(have) && !base.only && ::ioctl(to, FICLONE, from) == 0) {
     return ::ftruncate(to, static_cast<off_t>(id.size)) == 0 ? Ok() : Result<void>(Errno(errno));
   }
   const std::uint64_t length = index::PieceLength(id.size);
-  for (std::size_t first = 0; first < common.size(); ++first) {
-    if (!common[first]) continue;
-    std::size_t last = first;
-    while (last + 1 < common.size() && common[last + 1]) ++last;
+  std::uint64_t next = 0;  // all before it are copied
+  for (;;) {
+    while (next < common.size() && !common[next]) ++next;
+    if (next == common.size()) return Ok();
+    std::uint64_t first = next;
+    for (const std::uint64_t piece : hooks.read()) {
+      if (piece >= common.size() || !common[piece]) continue;
+      first = piece;
+      break;
+    }
+    std::uint64_t last = first;
+    while (last + 1 < std::min(common.size(), first + kCopyRun) && common[last + 1]) ++last;
     BOOST_OUTCOME_TRYV(
         CopyRange(to, from, first * length, std::min((last + 1) * length, end), cancelled));
-    first = last;
+    for (std::uint64_t piece = first; piece <= last; ++piece) common[piece] = false;
+    hooks.copied(first, last);
   }
-  return Ok();
 }
 
 bool SameTime(const timespec& a, const timespec& b) {
@@ -213,7 +222,7 @@ std::vector<bool> Common(const index::ContentId& id, const std::vector<index::Ha
 
 Result<void> TakeFromBase(int fd, const index::ContentId& id, const std::vector<index::Hash>& layer,
                           const BaseObject& base, const std::function<bool()>& cancelled,
-                          std::vector<bool>& have) {
+                          const CopyHooks& hooks, std::vector<bool>& have) {
   const std::vector<bool> common = Common(id, layer, base, have);
   // Who appended to a file made its last piece another one, which begins with the same bytes.
   const std::uint64_t last = have.size() - 1;
@@ -225,7 +234,7 @@ Result<void> TakeFromBase(int fd, const index::ContentId& id, const std::vector<
   if (static_cast<std::uint64_t>(before.st_size) != base.id.size) return Ok();
   const Descriptor from(::open(base.file.c_str(), O_RDONLY | O_CLOEXEC));
   if (from.get() < 0) return Ok();
-  const auto copied = CopyPieces(fd, from.get(), id, base, common, have, cancelled);
+  const auto copied = CopyPieces(fd, from.get(), id, base, common, have, cancelled, hooks);
   if (!copied && copied.error() != Error::kCorrupt) return copied;
   if (copied && appended) {
     const auto begin = last * index::PieceLength(id.size);
@@ -276,7 +285,7 @@ std::vector<bool> Later(int fd, const index::ContentId& id, const std::vector<in
 Result<std::vector<bool>> PreparePartial(
     const PartialFile& partial, const index::ContentId& id, const std::vector<index::Hash>& layer,
     const std::function<std::optional<BaseObject>()>& next_base,
-    const std::function<bool()>& cancelled) {
+    const std::function<bool()>& cancelled, const CopyHooks& hooks) {
   std::error_code ignored;
   std::filesystem::create_directories(partial.file.parent_path(), ignored);
   const Descriptor fd(::open(partial.file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
@@ -298,7 +307,7 @@ Result<std::vector<bool>> PreparePartial(
   while (std::find(have.begin(), have.end(), false) != have.end()) {
     const auto base = next_base();
     if (!base) break;
-    BOOST_OUTCOME_TRYV(TakeFromBase(fd.get(), id, layer, *base, cancelled, have));
+    BOOST_OUTCOME_TRYV(TakeFromBase(fd.get(), id, layer, *base, cancelled, hooks, have));
     empty = false;
   }
   if (::ftruncate(fd.get(), static_cast<off_t>(id.size)) != 0) return Errno(errno);

@@ -28,6 +28,13 @@ struct BaseObject {
   std::optional<std::set<std::uint64_t>> only = {};  // the pieces that may be taken, if not all
 };
 
+// Somebody reads the object while it is made ready: what is read is copied first.
+struct CopyHooks {
+  std::function<std::set<std::uint64_t>()> read = [] { return std::set<std::uint64_t>(); };
+  // These pieces stand in the file, unless their base was written to meanwhile: to be verified.
+  std::function<void(std::uint64_t first, std::uint64_t last)> copied = [](auto, auto) {};
+};
+
 // Makes the file ready to be fetched into, with the object's length, and answers which of its
 // pieces are there: those that an earlier fetch left, what it has in common with objects of
 // `next_base`, which is asked until it answers nothing or all is there, and the pieces that are all
@@ -38,7 +45,7 @@ struct BaseObject {
 Result<std::vector<bool>> PreparePartial(
     const PartialFile& partial, const index::ContentId& id, const std::vector<index::Hash>& layer,
     const std::function<std::optional<BaseObject>()>& next_base,
-    const std::function<bool()>& cancelled);
+    const std::function<bool()>& cancelled, const CopyHooks& hooks = {});
 
 struct PartialPieces {
   std::vector<bool> have;

@@ -204,6 +204,33 @@ TEST_F(PartialFileTest, SeveralBasesGiveTheirPieces) {
   EXPECT_TRUE(got == bytes_);
 }
 
+// Whoever reads a large file does not wait until all of it is copied.
+TEST_F(PartialFileTest, WhatIsReadIsCopiedFirst) {
+  std::string changed = bytes_;
+  changed[3 * 256 * 1024] ^= 1;
+  std::vector<BaseObject> bases{BaseOf(dir_.path() / "base", changed)};
+  const auto next_base = [&]() -> std::optional<BaseObject> {
+    if (bases.empty()) return std::nullopt;
+    return std::exchange(bases, {}).front();
+  };
+  // What was there before: nothing is cloned.
+  std::ofstream(partial_.file, std::ios::binary) << bytes_.substr(0, 256 * 1024);
+  std::vector<std::uint64_t> copied;
+  CopyHooks hooks;
+  hooks.read = [&] { return std::set<std::uint64_t>{3, copied.empty() ? 8U : 4U, 99}; };
+  hooks.copied = [&](std::uint64_t first, std::uint64_t last) {
+    for (auto piece = first; piece <= last; ++piece) {
+      copied.push_back(piece);
+      EXPECT_TRUE(PieceIsThere(partial_.file, hashed_.id, hashed_.pieces, piece)) << piece;
+    }
+  };
+  const auto have = PreparePartial(
+      partial_, hashed_.id, hashed_.pieces, next_base, [] { return false; }, hooks);
+  ASSERT_TRUE(have);
+  EXPECT_EQ(Count(have.value()), 11U);
+  EXPECT_EQ(copied, (std::vector<std::uint64_t>{8, 9, 10, 11, 4, 5, 6, 7, 1, 2}));
+}
+
 TEST_F(PartialFileTest, ABaseGivesOnlyWhatItMay) {
   BaseObject base = BaseOf(dir_.path() / "base", bytes_);
   base.only = {2, 5, 99};

@@ -220,6 +220,40 @@ TEST_F(ReadTest, WhatTheOldVersionHasNotComesBeforeTheRestIsCopied) {
   EXPECT_LT(Received(b), kMiB);
 }
 
+// The file that is read is still made ready: another base is looked at.
+TEST_F(ReadTest, WhatIsCopiedCanBeReadBeforeTheRestIs) {
+  TestHost a(cluster_, 126);
+  TestHost b(cluster_, 127);
+  std::string bytes = RandomBytes(4 * kMiB, 15);
+  const auto id = index::ContentIdOf(bytes);
+  const auto other = b.objects->Put(RandomBytes(4 * kMiB, 16));
+  ASSERT_EQ(a.objects->Put(bytes), id);
+  bytes.back() ^= 1;
+  const auto old = b.objects->Put(bytes);
+  BTFC_NEEDS(!CanClone(*b.objects->Find(old), b.folder() / "clone"), "a filesystem without clones");
+  b.objects->AddBase(id, old);
+  b.objects->AddBase(id, other);
+  std::promise<void> go_on;
+  std::atomic<bool> first = true;
+  b.objects->on_find = [&, may = go_on.get_future().share()](const index::ContentId& base) {
+    std::array<char, 16> thread{};
+    ::pthread_getname_np(::pthread_self(), thread.data(), thread.size());
+    if (base == other && std::string_view(thread.data()) == "btfc-hash") {
+      if (first.exchange(false)) may.wait();
+    }
+  };
+  Connect(a, b);
+  PendingRead copied(b, id, kMiB, 10);
+  EXPECT_EQ(copied.Wait(), std::error_code());
+  EXPECT_EQ(Pread(b, id, kMiB, 10), bytes.substr(kMiB, 10));
+  PendingRead later(b, id, 2 * kMiB, 10);
+  EXPECT_EQ(later.Wait(), std::error_code());
+  PendingRead missing(b, id, 4 * kMiB - 10, 10);
+  EXPECT_TRUE(missing.waiting());
+  go_on.set_value();
+  EXPECT_EQ(missing.Wait(), std::error_code());
+}
+
 // The version that is read was replaced at its only holder before it came, and is kept nowhere.
 // What the next one has in common with it is taken from there as soon as that has come.
 TEST_F(ReadTest, ASupersededVersionTakesWhatTheNextOneHas) {
