@@ -249,6 +249,7 @@ class Receiver : public DeltaWriter {
       since_ = PartReader(part).ToSummary(part.since());
       until_ = PartReader(part).ToSummary(part.until());
       giver_.until = until_;
+      if (!part.giver().empty()) giver_.device = PartReader::ToId<DeviceId>(part.giver());
       giver_.horizon = PartReader(part).ToSummary(part.horizon());
       giver_.parts = PartReader(part).ToSummary(part.parts());
       giver_.collected = PartReader(part).ToSummary(part.collected());
@@ -263,12 +264,13 @@ class Receiver : public DeltaWriter {
     if (!complete_) return Error::kCorrupt;
     fault::Pass("index.apply");
     bool forgotten = false;
+    const auto removed = impl_.Removed();
     auto verdict = Collection::Verdict::kTake;
     const auto applied = impl_.Write([&, this](Session& session) -> Result<void> {
       if (!Covers(session.known(), since_)) return Error::kNotCovered;
       forgotten = TakeIncarnationIfForgotten(session);
       if (forgotten) return Ok();
-      Collection collection(session);
+      Collection collection(session, removed);
       verdict = collection.Judge(giver_);
       if (verdict == Collection::Verdict::kLeftBehind) collection.NoteLeftBehind();
       if (verdict != Collection::Verdict::kTake) return Ok();

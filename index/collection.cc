@@ -12,14 +12,6 @@ constexpr std::size_t kLetGoAtOnce = 256;  // in one transaction
 // What may go by its age, or because somebody is silent, is looked for without a cause, too.
 constexpr std::int64_t kLookAnyway_ns = std::int64_t{3600} * 1'000'000'000;
 
-void MeetInto(Summary& summary, const Summary& other) {
-  for (auto entry = summary.begin(); entry != summary.end();) {
-    const auto found = other.find(entry->first);
-    entry->second = found == other.end() ? 0 : std::min(entry->second, found->second);
-    entry = entry->second == 0 ? summary.erase(entry) : std::next(entry);
-  }
-}
-
 // All rows of an inode, as (dot_dev, dot_n); and those of one link.
 constexpr char kRowsOfInode[] =
     "SELECT dot_dev, dot_n FROM inode WHERE ino = ?1 AND kind IS NOT NULL "
@@ -53,42 +45,7 @@ Summary DeadRowsIn(Database& db, const DeviceTable& devices) {
 
 }  // namespace
 
-// --- what this host keeps of it
-
-bool Collection::WasLeftBehind() {
-  return db_.Number("SELECT count(*) FROM meta WHERE key = 'left'") > 0;
-}
-
-void Collection::NoteLeftBehind() {
-  db_.Execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('left', 1)");
-}
-
-// Of each host the latest row, whichever of its devices wrote it.
-Collection::Hosts Collection::ReadHosts(const std::set<NodeKey>& removed) {
-  Hosts hosts;
-  auto find = db_.Prepare(
-      "SELECT d.key, d.id, d.dot_dev, d.dot_n, s.dev FROM device d LEFT JOIN seen s "
-      "ON s.dev = d.dev WHERE d.key IS NOT NULL AND d.role <> 2 ORDER BY d.time, d.dev");
-  while (find.Step()) {
-    const auto key = find.Fixed<NodeKey>(0);
-    if (removed.contains(key)) continue;
-    Host& host = hosts[key];
-    host.devices.push_back(tables_.ReadDot(find, 2));
-    if (find.IsNull(4)) continue;
-    if (auto row = tables_.GetSeen(find.Fixed<DeviceId>(1))) host.said = std::move(row);
-  }
-  return hosts;
-}
-
-// --- horizons
-
-// Something deleted is open for writing: its next version would bring it back.
-bool Collection::Busy() {
-  return db_.Number(
-             "SELECT EXISTS (SELECT 1 FROM dirty d JOIN inode i ON i.ino = d.ino "
-             "WHERE i.live_links = 0 AND i.pending = 0 AND i.kind IS NOT NULL AND d.orphan = 0)") >
-         0;
-}
+// --- letting go
 
 bool Collection::AllBelow(Sql sql, std::int64_t key, const Summary& floor, Summary* dots) {
   auto find = db_.Prepare(sql);
@@ -102,166 +59,33 @@ bool Collection::AllBelow(Sql sql, std::int64_t key, const Summary& floor, Summa
   return true;
 }
 
-// It lives, but below the horizon it was dead: others may have let go of it.
-bool Collection::Strange(Ino ino, const Summary& horizon) {
-  const auto inode = tables_.GetInode(ino);
-  if (!inode || inode->dot.n == 0 || !Covers(horizon, inode->dot)) return false;
-  for (const LinkNo no : tables_.LinksOf(ino)) {
-    const auto removal = tables_.GetRemoval(no);
-    if (removal && !Covers(horizon, removal->dot)) return false;
-    const auto link = tables_.GetLink(no);
-    if (link && IsLive(*link) && link->dot.n != 0 && Covers(horizon, link->dot)) return false;
-  }
-  return true;
-}
-
-bool Collection::Fits(const Summary& horizon) {
-  if (!Covers(session_.known(), horizon)) return false;
-  auto find = db_.Prepare(
-      "SELECT DISTINCT p.ino FROM removal r JOIN place p ON p.link = r.link "
-      "JOIN inode i ON i.ino = p.ino WHERE i.live_links > 0");
-  std::vector<Ino> revived;
-  while (find.Step()) revived.push_back(find.Unsigned(0));
-  return std::none_of(revived.begin(), revived.end(),
-                      [&](Ino ino) { return Strange(ino, horizon); });
-}
-
-void Collection::JoinHorizon(const Summary& raised, const Parts& raised_parts) {
-  const Summary held = horizon();
-  tables_.PutMetaSummary("parts", Unite(held, parts(), raised, raised_parts));
-  tables_.PutMetaSummary("horizon", Join(held, raised));
-}
-
-void Collection::Adopt(const Summary& raised, const Parts& raised_parts) {
-  if (Covers(horizon(), raised) || Busy() || !Fits(raised)) return;
-  JoinHorizon(raised, raised_parts);
-}
-
-Collection::Verdict Collection::Judge(const Giver& giver) {
-  if (WasLeftBehind()) return Verdict::kLeftBehind;
-  // It says more than it knows, as who goes on as a new device does for a while.
-  if (!Covers(giver.until, giver.horizon) || !Covers(giver.until, giver.collected)) {
-    return Verdict::kNotYet;
-  }
-  Adopt(giver.horizon, giver.parts);
-  Adopt(giver.collected, giver.parts);
-  known_before_ = session_.known();
+// All who count agree not to count it, so nobody takes what it may bring back.
+bool Collection::IsLeftBehind(const Hosts& hosts, const Host& host) {
   const Summary mine = horizon();
-  const bool behind = !Ready(giver.until, mine, parts(), giver.until);
-  const bool aware = Ready(giver.horizon, collected(), parts(), giver.until);
-  const bool this_aware = Ready(mine, giver.collected, giver.parts, known_before_);
-  if (!behind && aware && this_aware) return Verdict::kTake;
-  if (this_aware || Busy() || Fits(giver.collected)) return Verdict::kNotYet;
-  // Both let go of what the other one has not heard of: one of them begins anew.
-  const bool told = Covers(giver.horizon, collected());
-  if (behind && !told && !(giver.horizon < mine)) return Verdict::kNotYet;
-  return Verdict::kLeftBehind;
+  const Parts mine_parts = parts();
+  const auto left_out = [&](const Host& one) {
+    return std::any_of(one.devices.begin(), one.devices.end(), [&](const DeviceId& device) {
+      return mine.contains(device) && !IsCounted(mine, mine_parts, device);
+    });
+  };
+  const auto counts = [&host](const Summary& horizon, const Parts& parts) {
+    return std::any_of(host.devices.begin(), host.devices.end(),
+                       [&](const DeviceId& device) { return IsCounted(horizon, parts, device); });
+  };
+  if (!left_out(host) || counts(mine, mine_parts)) return false;
+  return std::none_of(hosts.begin(), hosts.end(), [&](const auto& entry) {
+    const Host& other = entry.second;
+    return other.said && !left_out(other) && counts(other.said->horizon, other.said->parts);
+  });
 }
 
-// The parts of which nothing was known before.
-Summary Collection::StrangeOf(const Summary& summary, const Parts& parts) const {
-  Summary strange;
-  for (const Summary& part : Split(summary, parts)) {
-    if (!KnowsAny(known_before_, part)) strange.insert(part.begin(), part.end());
-  }
-  return strange;
-}
-
-// Who was new to a part lacks what the giver let go of as the giver does.
-void Collection::Took(const Giver& giver) {
-  if (const Summary strange = StrangeOf(giver.collected, giver.parts); !strange.empty()) {
-    tables_.PutMetaSummary("collected", Join(collected(), strange));
-  }
-  if (const Summary strange = StrangeOf(giver.horizon, giver.parts); !strange.empty()) {
-    JoinHorizon(strange, giver.parts);
-  }
-  Adopt(giver.horizon, giver.parts);
-  if (!session_.heard_horizons()) return;
-  std::vector<std::pair<Summary, Parts>> heard;
-  auto find = db_.Prepare("SELECT horizon, parts FROM seen");
-  while (find.Step()) {
-    const DeviceTable& devices = tables_.devices();
-    heard.emplace_back(devices.Decode(find.Bytes(0)), devices.Decode(find.Bytes(1)));
-  }
-  for (const auto& [one, its_parts] : heard) Adopt(one, its_parts);
-}
-
-std::set<NodeKey> Collection::Silent(const Hosts& hosts, const Summary& dead,
-                                     std::int64_t absence_ns) {
-  std::set<NodeKey> silent;
-  const NodeKey self = tables_.GetDevice(session_.self())->key;
-  for (const auto& [key, host] : hosts) {
-    if (key == self) continue;
-    auto drop = db_.Prepare("DELETE FROM awaited WHERE key = ?1 AND (?2 OR said <> ?3)");
-    const std::string said =
-        host.said ? ToHex(host.said->device) + std::to_string(host.said->dot.n) : "";
-    drop << key << (host.said && Covers(host.said->known, dead) ? 1 : 0) << said;
-    drop.Run();
-    if (host.said && Covers(host.said->known, dead)) continue;
-    auto since = db_.Prepare("SELECT since FROM awaited WHERE key = ?");
-    since << key;
-    if (since.Step()) {
-      if (session_.now_ns() - since.Int(0) > absence_ns) silent.insert(key);
-      continue;
-    }
-    auto note = db_.Prepare("INSERT INTO awaited (key, since, said) VALUES (?, ?, ?)");
-    note << key << session_.now_ns() << said;
-    note.Run();
-  }
-  return silent;
-}
-
-void Collection::Raise(const Hosts& hosts, const Summary& known, const Summary& dead,
-                       std::int64_t absence_ns) {
-  auto silent = Silent(hosts, dead, absence_ns);
-  // Of two parts only one may leave the other behind.
-  const std::size_t counted = hosts.size() - silent.size();
-  if (2 * counted < hosts.size() ||
-      (2 * counted == hosts.size() && silent.contains(hosts.begin()->first))) {
-    silent.clear();
-  }
-  const NodeKey self = tables_.GetDevice(session_.self())->key;
-  Summary all = known;
-  for (const auto& [key, host] : hosts) {
-    if (key == self || silent.contains(key)) continue;
-    MeetInto(all, host.said ? host.said->known : Summary());
-  }
-  Adopt(all, {});
-}
-
-void Collection::Tell(const Summary& known, const Summary& dead, const std::set<NodeKey>& removed,
-                      std::int64_t absence_ns) {
-  if (WasLeftBehind()) return;
-  if (dead.empty() && horizon().empty()) return;
-  const Hosts hosts = ReadHosts(removed);
-  if (!dead.empty() && !Covers(horizon(), dead)) Raise(hosts, known, dead, absence_ns);
-  if (Busy()) return;
-  const auto held = tables_.GetSeen(session_.self());
-  const Summary mine = horizon();
-  if (held && Covers(held->known, dead) && held->horizon == mine && held->parts == parts()) return;
-  SeenRow row;
-  row.device = session_.self();
-  row.known = known;
-  row.horizon = mine;
-  row.parts = parts();
-  row.dot = session_.NextDot();
-  session_.Merge(row);
-}
-
-// --- letting go
-
-Summary Collection::Floor(const std::set<NodeKey>& removed, std::int64_t absence_ns) {
+Summary Collection::Floor(std::int64_t absence_ns) {
   const bool waits_for_all = absence_ns >= VersionLimits::kForEver_ns;
-  const Hosts hosts = ReadHosts(removed);
-  const Summary mine = horizon();
+  const Hosts hosts = ReadHosts();
   const NodeKey self = tables_.GetDevice(session_.self())->key;
-  Summary floor = mine;
+  Summary floor = horizon();
   for (const auto& [key, host] : hosts) {
-    if (key == self) continue;
-    const bool counted_once = std::all_of(host.devices.begin(), host.devices.end(),
-                                          [&mine](const Dot& dot) { return Covers(mine, dot); });
-    const bool left = counted_once && !Covers(host.said ? host.said->known : Summary(), mine);
-    if (left && !waits_for_all) continue;
+    if (key == self || (!waits_for_all && IsLeftBehind(hosts, host))) continue;
     MeetInto(floor, host.said ? host.said->horizon : Summary());
   }
   return floor;
@@ -394,9 +218,9 @@ Result<std::uint64_t> Catalogue::Collect(const VersionLimits& limits,
     BOOST_OUTCOME_TRYV(impl_->Sync());
   }
   BTFC_TRY(floor, impl_->WriteToFree({}, [&](Session& session) -> Result<Summary> {
-    Collection collection(session);
-    collection.Tell(known, dead, removed, limits.absence_ns);
-    return collection.Floor(removed, limits.absence_ns);
+    Collection collection(session, removed);
+    collection.Tell(known, dead, limits.absence_ns);
+    return collection.Floor(limits.absence_ns);
   }));
   // Nobody but this wrote meanwhile, and there is nothing to be done: the next look is spared.
   const bool alone = impl_->commits() == ++look.commits;
@@ -416,7 +240,7 @@ Result<std::uint64_t> Catalogue::Collect(const VersionLimits& limits,
       for (std::size_t at = 0; at < numbers.size();) {
         const std::size_t end = std::min(numbers.size(), at + kLetGoAtOnce);
         BOOST_OUTCOME_TRYV(impl_->WriteToFree({}, [&](Session& session) -> Result<void> {
-          Collection collection(session);
+          Collection collection(session, removed);
           for (; at < end; ++at) gone += let_go(collection, numbers[at]) ? 1 : 0;
           return Ok();
         }));

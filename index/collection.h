@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "index/horizon_parts.h"
@@ -13,6 +14,7 @@ namespace btfc::index {
 
 // What a delta says of its giver.
 struct Giver {
+  DeviceId device;
   Summary until;
   Summary horizon;
   Parts parts;  // of the horizon
@@ -22,8 +24,12 @@ struct Giver {
 // Inside a transaction of the thread that writes.
 class Collection {
  public:
-  explicit Collection(Session& session)
-      : session_(session), tables_(session.tables()), db_(session.tables().db()) {}
+  // `removed`: hosts that are members no more.
+  Collection(Session& session, std::set<NodeKey> removed)
+      : session_(session),
+        tables_(session.tables()),
+        db_(session.tables().db()),
+        removed_(std::move(removed)) {}
 
   Summary horizon() { return tables_.MetaSummary("horizon"); }
   Parts parts() { return tables_.MetaSummary("parts"); }
@@ -40,28 +46,39 @@ class Collection {
   // Says what this host knows, where others wait for it, and raises the horizon. `known`: what it
   // knows on the disk; `dead`: rows of what is deleted here, all of them known. A host that is
   // silent for longer than `absence_ns` is waited for no more.
-  void Tell(const Summary& known, const Summary& dead, const std::set<NodeKey>& removed,
-            std::int64_t absence_ns);
+  void Tell(const Summary& known, const Summary& dead, std::int64_t absence_ns);
   // Rows below it may go.
-  Summary Floor(const std::set<NodeKey>& removed, std::int64_t absence_ns);
+  Summary Floor(std::int64_t absence_ns);
   // An inode without a name, or a removed name of a file that has others. False if it is to stay.
   bool LetGo(Ino ino, const Summary& floor);
   bool LetNameGo(LinkNo link, const Summary& floor);
 
  private:
   struct Host {
-    std::vector<Dot> devices;  // of their rows
+    std::vector<DeviceId> devices;
     std::optional<SeenRow> said;
   };
   using Hosts = std::map<NodeKey, Host>;
+  // What a horizon is adopted for: to wait for all who know of each other, or because somebody has
+  // acted by it.
+  enum class Adoption { kAgreed, kDone };
 
-  Hosts ReadHosts(const std::set<NodeKey>& removed);
+  Hosts ReadHosts();
   bool Busy();
-  bool Fits(const Summary& horizon);
-  bool Strange(Ino ino, const Summary& horizon);
+  bool Fits(const Summary& horizon, const Parts& parts);
+  bool Strange(Ino ino, const Summary& horizon, bool left_out);
+  bool IsLeftOut(const Summary& horizon, const Parts& parts);
+  bool IsBehind(const Giver& giver);
+  bool IsLost(const Giver& giver);
+  bool LeftBy(const Giver& giver);
+  bool NamesAll(const Hosts& hosts, const Summary& raised);
+  Promised PromisedBy(const Hosts& hosts);
+  void AdoptWhatWasSaid();
+  bool IsLeftBehind(const Hosts& hosts, const Host& host);
   Summary StrangeOf(const Summary& summary, const Parts& parts) const;
-  void JoinHorizon(const Summary& raised, const Parts& raised_parts);
-  void Adopt(const Summary& raised, const Parts& raised_parts);
+  void JoinHorizon(const Hosts& hosts, const Summary& raised, const Parts& raised_parts,
+                   bool at_once);
+  void Adopt(const Summary& raised, const Parts& raised_parts, Adoption adoption);
   void Raise(const Hosts& hosts, const Summary& known, const Summary& dead,
              std::int64_t absence_ns);
   std::set<NodeKey> Silent(const Hosts& hosts, const Summary& dead, std::int64_t absence_ns);
@@ -72,6 +89,7 @@ class Collection {
   Session& session_;
   Tables& tables_;
   Database& db_;
+  const std::set<NodeKey> removed_;
   Summary known_before_;  // when a delta was judged
 };
 

@@ -25,9 +25,10 @@ class Cutter : public DeltaReader {
  public:
   using GiveBack = std::function<void(std::unique_ptr<Database>)>;
 
-  Cutter(std::unique_ptr<Database> database, DeviceTable& devices, std::filesystem::path path,
-         Summary since, GiveBack give_back)
+  Cutter(std::unique_ptr<Database> database, DeviceTable& devices, const DeviceId& self,
+         std::filesystem::path path, Summary since, GiveBack give_back)
       : path_(std::move(path)),
+        self_(self),
         database_(std::move(database)),
         tables_(*database_, devices),
         give_back_(std::move(give_back)),
@@ -61,8 +62,8 @@ class Cutter : public DeltaReader {
       PartMaker part(number_);
       if (number_ == 0) {
         part.SetSummaries(since_, until_);
-        part.SetHorizon(tables_.MetaSummary("horizon"), tables_.MetaSummary("parts"),
-                        tables_.MetaSummary("collected"));
+        part.SetGiver(self_, tables_.MetaSummary("horizon"), tables_.MetaSummary("parts"),
+                      tables_.MetaSummary("collected"));
       }
       ++number_;
       RowEncoder encoder(tables_, part);
@@ -124,6 +125,7 @@ class Cutter : public DeltaReader {
   }
 
   const std::filesystem::path path_;
+  const DeviceId self_;
   std::unique_ptr<Database> database_;
   Tables tables_;
   GiveBack give_back_;
@@ -147,7 +149,7 @@ Result<std::unique_ptr<DeltaReader>> Catalogue::Cut(const Summary& since) {
   try {
     Impl* const impl = impl_.get();
     auto cutter = std::make_unique<Cutter>(
-        std::move(database), impl->devices(), impl->options().path, since,
+        std::move(database), impl->devices(), impl->Self(), impl->options().path, since,
         [impl](std::unique_ptr<Database> reader) { impl->GiveReader(std::move(reader)); });
     if (!impl->self_synced()) return Errno(EAGAIN);  // it became another device meanwhile
     if (!cutter->HasRows()) return std::unique_ptr<DeltaReader>();

@@ -47,7 +47,8 @@ class PartMaker {
  public:
   explicit PartMaker(std::uint32_t number);
   void SetSummaries(const Summary& since, const Summary& until);
-  void SetHorizon(const Summary& horizon, const Summary& parts, const Summary& collected);
+  void SetGiver(const DeviceId& giver, const Summary& horizon, const Summary& parts,
+                const Summary& collected);
   wire::Row NewRow(const Dot& dot);
   std::uint32_t Device(const DeviceId& device);
   void Put(const Stamp& stamp, wire::Stamp* to);

@@ -28,6 +28,7 @@ class Checker {
     if (first != part_.has_since() || first != part_.has_until()) return false;
     if (first && !(Good(part_.since()) && Good(part_.until()))) return false;
     if (!first && (part_.has_horizon() || part_.has_collected() || part_.has_parts())) return false;
+    if (!part_.giver().empty() && (!first || part_.giver().size() != kIdSize)) return false;
     if (!Good(part_.horizon()) || !Good(part_.collected()) || !Good(part_.parts())) return false;
     return std::all_of(part_.rows().begin(), part_.rows().end(),
                        [this](const wire::Row& row) { return Good(row); });

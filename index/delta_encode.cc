@@ -40,7 +40,9 @@ void PartMaker::SetSummaries(const Summary& since, const Summary& until) {
   Put(until, part_.mutable_until());
 }
 
-void PartMaker::SetHorizon(const Summary& horizon, const Summary& parts, const Summary& collected) {
+void PartMaker::SetGiver(const DeviceId& giver, const Summary& horizon, const Summary& parts,
+                         const Summary& collected) {
+  part_.set_giver(giver.bytes.data(), giver.bytes.size());
   Put(horizon, part_.mutable_horizon());
   Put(parts, part_.mutable_parts());
   Put(collected, part_.mutable_collected());

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 #include <utility>
 
 #include "index/summaries.h"
@@ -12,62 +11,105 @@ namespace {
 
 using Devices = std::set<DeviceId>;
 
-// Parts that are united as soon as they share a device; the smaller goes into the larger.
-class United {
- public:
-  void Add(const Summary& part) {
-    std::size_t here = parts_.size();
-    parts_.emplace_back();
-    for (const auto& [device, n] : part) {
-      const auto [found, fresh] = where_.emplace(device, here);
-      if (fresh) {
-        parts_[here].insert(device);
-      } else if (found->second != here) {
-        here = Merge(here, found->second);
+Devices DevicesOf(const Summary& summary) {
+  Devices devices;
+  for (const auto& [device, n] : summary) devices.insert(device);
+  return devices;
+}
+
+bool Share(const Summary& a, const Summary& b) {
+  return std::any_of(a.begin(), a.end(),
+                     [&b](const auto& entry) { return b.contains(entry.first); });
+}
+
+// Numbered in the order of their devices, so that hosts with the same parts say the same.
+Horizon Number(std::vector<Part> parts) {
+  std::sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) {
+    return DevicesOf(a.horizon) < DevicesOf(b.horizon);
+  });
+  Horizon numbered;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    for (const auto& [device, n] : parts[i].horizon) {
+      numbered.summary[device] = n;
+      numbered.parts[device] = (i + 1) | (parts[i].out.contains(device) ? kNotCounted : 0);
+    }
+  }
+  return numbered;
+}
+
+// One part joined with the own ones that share a device with it.
+std::optional<Part> JoinParts(const Part& other, const std::vector<Part>& shared,
+                              const Promised& promised, bool at_once) {
+  Part joined{other.horizon, {}};
+  for (const Part& own : shared) JoinInto(joined.horizon, own.horizon);
+  for (const DeviceId& device : other.out) {
+    if (!promised(device, other.horizon)) joined.out.insert(device);
+  }
+  for (const Part& own : shared) {
+    if (!at_once && !Covers(other.horizon, own.horizon) &&
+        DevicesOf(other.horizon) != DevicesOf(own.horizon)) {
+      return std::nullopt;
+    }
+    for (const auto& [device, n] : joined.horizon) {
+      if (!own.Counts(device) && !promised(device, own.horizon)) {
+        if (!at_once && !own.out.contains(device) && !other.out.contains(device)) {
+          return std::nullopt;
+        }
+        joined.out.insert(device);
+      }
+      if (own.horizon.contains(device) && !other.horizon.contains(device) &&
+          !promised(device, other.horizon)) {
+        joined.out.insert(device);
       }
     }
   }
-  Parts Number() {
-    std::erase_if(parts_, [](const Devices& devices) { return devices.empty(); });
-    std::sort(parts_.begin(), parts_.end());
-    Parts numbers;
-    for (std::size_t i = 0; i < parts_.size(); ++i) {
-      for (const DeviceId& device : parts_[i]) numbers[device] = i + 1;
-    }
-    return numbers;
-  }
-
- private:
-  std::size_t Merge(std::size_t one, std::size_t other) {
-    if (parts_[one].size() < parts_[other].size()) std::swap(one, other);
-    for (const DeviceId& device : parts_[other]) where_[device] = one;
-    parts_[one].merge(parts_[other]);
-    parts_[other].clear();
-    return one;
-  }
-
-  std::vector<Devices> parts_;
-  std::map<DeviceId, std::size_t> where_;
-};
+  return joined;
+}
 
 }  // namespace
 
-std::vector<Summary> Split(const Summary& summary, const Parts& parts) {
-  std::map<std::uint64_t, Summary> by_number;
+bool Part::Counts(const DeviceId& device) const {
+  return horizon.contains(device) && !out.contains(device);
+}
+
+std::vector<Part> Split(const Summary& summary, const Parts& parts) {
+  std::map<std::uint64_t, Part> by_number;
   for (const auto& [device, n] : summary) {
-    const auto part = parts.find(device);
-    by_number[part == parts.end() ? 0 : part->second][device] = n;
+    const auto found = parts.find(device);
+    const std::uint64_t number = found == parts.end() ? 0 : found->second;
+    Part& part = by_number[number & ~kNotCounted];
+    part.horizon[device] = n;
+    if ((number & kNotCounted) != 0) part.out.insert(device);
   }
-  std::vector<Summary> split;
+  std::vector<Part> split;
   for (auto& [number, part] : by_number) split.push_back(std::move(part));
   return split;
 }
 
-Parts Unite(const Summary& a, const Parts& parts_of_a, const Summary& b, const Parts& parts_of_b) {
-  United united;
-  for (const Summary& part : Split(a, parts_of_a)) united.Add(part);
-  for (const Summary& part : Split(b, parts_of_b)) united.Add(part);
-  return united.Number();
+bool IsCounted(const Summary& horizon, const Parts& parts, const DeviceId& device) {
+  if (!horizon.contains(device)) return false;
+  const auto found = parts.find(device);
+  return found == parts.end() || (found->second & kNotCounted) == 0;
+}
+
+std::optional<Horizon> Joined(const Horizon& own, const Horizon& other, const Promised& promised,
+                              bool at_once) {
+  std::vector<Part> parts = Split(own.summary, own.parts);
+  for (const Part& part : Split(other.summary, other.parts)) {
+    const auto apart = std::partition(parts.begin(), parts.end(), [&part](const Part& held) {
+      return !Share(held.horizon, part.horizon);
+    });
+    const std::vector<Part> shared(apart, parts.end());
+    if (std::any_of(shared.begin(), shared.end(),
+                    [&part](const Part& held) { return Covers(held.horizon, part.horizon); })) {
+      continue;
+    }
+    auto joined = JoinParts(part, shared, promised, at_once);
+    if (!joined) return std::nullopt;
+    parts.erase(apart, parts.end());
+    parts.push_back(std::move(*joined));
+  }
+  return Number(std::move(parts));
 }
 
 bool KnowsAny(const Summary& known, const Summary& of) {
@@ -78,8 +120,8 @@ bool KnowsAny(const Summary& known, const Summary& of) {
 
 bool Ready(const Summary& known, const Summary& summary, const Parts& parts, const Summary& who) {
   const auto split = Split(summary, parts);
-  return std::all_of(split.begin(), split.end(), [&](const Summary& part) {
-    return Covers(known, part) || !KnowsAny(who, part);
+  return std::all_of(split.begin(), split.end(), [&](const Part& part) {
+    return Covers(known, part.horizon) || !KnowsAny(who, part.horizon);
   });
 }
 

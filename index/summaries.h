@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <iterator>
 
 #include "index/ids.h"
 
@@ -31,6 +32,15 @@ inline void JoinInto(Summary& summary, const Summary& other) {
 inline Summary Join(Summary a, const Summary& b) {
   JoinInto(a, b);
   return a;
+}
+
+// What both know.
+inline void MeetInto(Summary& summary, const Summary& other) {
+  for (auto entry = summary.begin(); entry != summary.end();) {
+    const auto found = other.find(entry->first);
+    entry->second = found == other.end() ? 0 : std::min(entry->second, found->second);
+    entry = entry->second == 0 ? summary.erase(entry) : std::next(entry);
+  }
 }
 
 }  // namespace btfc::index

@@ -267,6 +267,55 @@ TEST_F(CollectionTest, AHostThatWasAwayForTooLongBeginsAnew) {
   EXPECT_LT(RowsOf(a_), before) << "it is waited for again, and answers";
 }
 
+// What a host was left out for reaches nobody through another one, which keeps its traces yet.
+TEST_F(CollectionTest, WhatWasDecidedWithoutAHostIsNotUndoneByAThird) {
+  a_.Create("/f", "1");
+  a_.Create("/stays", "1");
+  Exchange(all_);
+  const auto rows = RowsOf(a_);
+  a_.Unlink("/f");
+  Exchange({&a_, &b_});
+  c_.Write("/f", "2");
+  VersionLimits kept = NothingKept();
+  kept.age_ns = 1000 * kDay_ns;
+  for (int round = 0; round < 6; ++round) {
+    Tick(round == 1 ? 181 * kDay_ns : 1);
+    Collect({&a_}, NothingKept());
+    Collect({&b_}, kept);
+    Exchange({&a_, &b_});
+  }
+  EXPECT_LT(RowsOf(a_), rows);
+  EXPECT_GT(RowsOf(b_), rows);
+  ASSERT_TRUE(Give(c_, Cut(b_, c_->Known()))) << "it lacks nothing that b let go of";
+  EXPECT_TRUE(c_->WasLeftBehind().value()) << "but has what it agreed with a to be deleted";
+  EXPECT_TRUE(Cut(c_, {}).empty());
+  EXPECT_EQ((std::map<std::string, std::string>{{"/stays", "1"}}), Exchange({&a_, &b_}));
+  EXPECT_EQ((std::set<std::string>{"f=2"}), OwnWork(c_, b_->Known()));
+}
+
+// One that comes back with nothing of that goes on as the host that it was.
+TEST_F(CollectionTest, AHostThatWasLeftOutComesBack) {
+  a_.Create("/f", "1");
+  Exchange(all_);
+  a_.Unlink("/f");
+  Exchange({&a_, &b_});
+  c_.Create("/new", "c's own");
+  VersionLimits kept = NothingKept();
+  kept.age_ns = 1000 * kDay_ns;
+  for (int round = 0; round < 6; ++round) {
+    Tick(round == 1 ? 181 * kDay_ns : 1);
+    Collect({&a_, &b_}, kept);
+    Exchange({&a_, &b_});
+  }
+  const auto own = Cut(c_, a_->Known());
+  EXPECT_EQ(Errno(EAGAIN), Give(a_, own).error()) << "it may bring back what was deleted";
+  EXPECT_EQ((std::map<std::string, std::string>{{"/new", "c's own"}}), Exchange(all_));
+  EXPECT_FALSE(c_->WasLeftBehind().value());
+  CollectAll(all_, NothingKept());
+  EXPECT_EQ(0, Ask(a_, "SELECT count(*) FROM removal"));
+  EXPECT_EQ(0, Ask(c_, "SELECT count(*) FROM removal"));
+}
+
 // Two parts that hear nothing of each other: only one goes on without the other.
 TEST_F(CollectionTest, OnlyTheLargerPartLeavesTheOtherBehind) {
   a_.Create("/f", "1");
@@ -305,6 +354,29 @@ TEST_F(CollectionTest, WhatIsOpenForWritingMayComeBack) {
   Exchange(all_);
   CollectAll(all_, NothingKept());
   EXPECT_EQ(0, Ask(a_, "SELECT count(*) FROM removal"));
+}
+
+TEST_F(CollectionTest, AFolderStaysForAFileThatIsWrittenInIt) {
+  a_.Mkdir("/d");
+  Exchange(all_);
+  const auto made = c_->Make(c_.Find("/d"), "new", FileNode());
+  ASSERT_TRUE(made);
+  ASSERT_TRUE(a_->RemoveFolder(kRootIno, "d"));
+  Exchange({&a_, &b_});
+  ASSERT_TRUE(Give(c_, Cut(a_, c_->Known())));
+  for (int round = 0; round < 5; ++round) {
+    Tick();
+    Collect(all_, NothingKept());
+    for (Host* from : all_) {
+      for (Host* to : all_) {
+        if (from != to) Send(*from, *to);
+      }
+    }
+  }
+  EXPECT_EQ(1, Ask(a_, "SELECT count(*) FROM removal")) << "c does not answer";
+  Tick();
+  c_.Commit(made.value().ino, "1");
+  EXPECT_EQ("1", Exchange(all_)["/d/new"]);
 }
 
 TEST_F(CollectionTest, WhatSomebodyHoldsStays) {

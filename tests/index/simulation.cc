@@ -327,12 +327,12 @@ void Simulation::ExchangeAll() {
   }
   const Tree tree = hosts_[0].ReadTree();
   Say(ToString(tree));
-  const Parcel rows = hosts_[0].Cut({});
+  const Parcel rows = hosts_[0].AllRows();
   for (Host& host : hosts_) {
     const Tree other = host.ReadTree();
     Require(other == tree,
             fmt::format("{} has\n{}A has\n{}", host.name(), ToString(other), ToString(tree)));
-    Require(collecting_ || host.Cut({}) == rows, host.name() + " has other rows than A");
+    Require(collecting_ || host.AllRows() == rows, host.name() + " has other rows than A");
     Must(host.catalogue().CheckIntegrity(), "integrity of " + host.name());
   }
 }

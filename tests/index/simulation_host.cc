@@ -8,6 +8,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "index/delta.h"
 #include "index/merkle.h"
 
 namespace btfc::index {
@@ -229,6 +230,16 @@ Parcel SimulatedHost::Cut(const Summary& since) {
   const auto reader = Must(catalogue_->Cut(since), "cut a delta");
   if (!reader) return parcel;
   while (auto part = Must(reader->Next(), "read a delta")) parcel.push_back(std::move(*part));
+  return parcel;
+}
+
+Parcel SimulatedHost::AllRows() {
+  Parcel parcel = Cut({});
+  if (parcel.empty()) return parcel;
+  wire::Part first;
+  if (!first.ParseFromString(parcel[0])) throw std::runtime_error("a part that is none");
+  first.clear_giver();
+  parcel[0] = first.SerializeAsString();
   return parcel;
 }
 

@@ -96,6 +96,7 @@ class SimulatedHost {
   void Commit(Ino ino, std::string_view content, bool still_open);
 
   Parcel Cut(const Summary& since);
+  Parcel AllRows();  // a delta for a new host, whoever gives it
   Result<void> Give(const Parcel& parcel);
 
  private:

@@ -4,21 +4,33 @@ Each host tells from time to time, in a row of its own ("seen"), what it knows a
 horizon is a summary: who does not cover it may lack removals that the others let go of.
 
 1. A host raises its horizon to what all hosts know that it counts (their rows say so, and it knows
-   all that they knew). It need not count a minority that has been silent for too long. Two parts of
-   a cluster cannot leave each other behind so: of two majorities each has a host of the other.
-2. Others' horizons are adopted by who covers them, and has nothing alive that was dead below them.
-3. Rows below the horizons of all hosts that count are let go of.
-   Devices whose hosts have counted together make a part of it. Hosts that grew apart and meet
-   have several parts at first: who knows nothing of a part is a stranger to it, whatever it
-   knows of the others.
-4. Rows are taken only from a host that covers the taker's horizon, and whose horizon covers what the
-   taker let go of; and by a host whose horizon covers what the giver let go of. A stranger, who has
-   nothing of what is below the horizon, has nothing to be removed, and is welcome.
-5. Who was left behind begins anew: a new device with the others' rows, and with what only it had, as
-   new files. So nothing that is old can mix with what the others know.
+   all that they knew). It need not count a minority that has been silent for too long, and says so:
+   the horizon names the devices that it counts, and those that it leaves out.
+2. Others' horizons are adopted by who covers them, and has nothing alive that was dead below them:
+   a promise that nothing of that will live here again. Who knows a host that the horizon does not
+   name waits for one that does.
+3. Rows are taken only from who is counted in the taker's horizon, or has it: all others may bring
+   back what was dead. So nothing that a left out host did reaches those who go on without it, not
+   through a third one either.
+4. Rows below the horizons of all hosts are let go of, but of those that all others leave out.
+   Devices whose hosts have counted together make a part of the horizon. Hosts that grew apart and
+   meet have several parts at first: who knows nothing of a part is a stranger to it, whatever it
+   knows of the others. It has nothing to be removed, and is welcome.
+5. Nor are rows taken from a host whose horizon does not cover what the taker let go of, or by one
+   whose horizon does not cover what the giver let go of.
+6. Who cannot have the others' horizon, as something lives there that they agreed to be dead, begins
+   anew: a new device with the others' rows, and with what only it had, as new files. So nothing that
+   is old can mix with what the others know. Of two that cannot have each other's it is the higher
+   device.
 """
 from replication import *
 from publication import PublishingHost
+
+
+class Part(NamedTuple):
+    """Of a horizon: devices of hosts that count together, and those of them that were not counted."""
+    devices: frozenset
+    out: frozenset = frozenset()
 
 
 class GivenDelta(NamedTuple):
@@ -26,7 +38,7 @@ class GivenDelta(NamedTuple):
     until: dict
     rows: list
     horizon: dict             # of its giver
-    parts: frozenset          # of the horizon: sets of devices
+    parts: frozenset          # of the horizon
     collected: dict           # below it the giver may have let go of rows
     giver: str
 
@@ -42,7 +54,7 @@ def covers_all(summary, other):
 
 
 def within(summary, part):
-    return {d: n for d, n in summary.items() if d in part}
+    return {d: n for d, n in summary.items() if d in part.devices}
 
 
 def ready(known, summary, parts, of=None):
@@ -52,13 +64,8 @@ def ready(known, summary, parts, of=None):
                for one in (within(summary, part) for part in parts))
 
 
-def unite(*some):
-    """Parts that share a device are one."""
-    out = []
-    for part in (p for parts in some for p in parts):
-        shared = [p for p in out if p & part]
-        out = [p for p in out if not p & part] + [part.union(*shared)]
-    return frozenset(out)
+def counted(parts):
+    return frozenset(d for p in parts for d in p.devices - p.out)
 
 
 def meet(summaries):
@@ -70,6 +77,7 @@ class CollectingHost(PublishingHost):
     def __init__(self, name, *args):
         self.name, self.horizon, self.parts = name, {}, frozenset()
         self.collected = {}                                # what was let go of here
+        self.waits_for_all = True                          # however long somebody is silent
         self.is_open = lambda inode: False                 # by this host's users, for writing
         super().__init__(name, *args)
 
@@ -104,15 +112,17 @@ class CollectingHost(PublishingHost):
                 if not self.versions[key[1][0]]:
                     del self.versions[key[1][0]]
 
-    def strange(self, inode, horizon):
-        """It lives, but below the horizon it was dead: others may have let go of it."""
+    def strange(self, inode, horizon, parts):
+        """It lives, but below the horizon it was dead: others may have let go of it. Who was not counted cannot
+        tell by the removals that it has now, as they may be later ones."""
         below = lambda key: self.rows[key].dot and covers(horizon, self.rows[key].dot)
         removals = [("removal", l) for l in self.links[inode] if ("removal", l) in self.rows]
         return (self.live_links(inode) and ("inode", inode) in self.rows and below(("inode", inode)) and removals
-                and all(below(k) for k in removals) and not any(below(("place", l)) for l in self.live_links(inode)))
+                and (any(self.device in p.out for p in parts) or all(below(k) for k in removals))
+                and not any(below(("place", l)) for l in self.live_links(inode)))
 
-    def fits(self, horizon):
-        return covers_all(self.summary, horizon) and not any(self.strange(i, horizon) for i in self.links if i not in self.waiting)
+    def fits(self, horizon, parts):
+        return covers_all(self.summary, horizon) and not any(self.strange(i, horizon, parts) for i in self.links if i not in self.waiting)
 
     def repair_parents(self):
         """An entry of a folder that was collected here goes to the root rather than out of sight."""
@@ -144,7 +154,13 @@ class CollectingHost(PublishingHost):
                           dict(self.horizon), self.parts, dict(self.collected), self.device)
 
     def behind(self, delta):
-        return not ready(delta.until, self.horizon, self.parts)
+        """Who was not counted has to have the horizon itself: it may bring back what others let go of."""
+        for part in self.parts:
+            horizon = within(self.horizon, part)
+            if any(delta.until.get(d) for d in horizon) and not (covers_all(delta.until, horizon) and (
+                    delta.giver in part.devices - part.out or covers_all(delta.horizon, horizon))):
+                return True
+        return False
 
     def aware(self, delta):
         """This host has heard of what the giver let go of, or never had any of it."""
@@ -155,15 +171,24 @@ class CollectingHost(PublishingHost):
                 and ready(delta.horizon, self.collected, self.parts, delta.until) and self.aware(delta))
 
     def left_by(self, delta):
-        """The giver let go of what this host has not heard of. If both did, as two parts may that grew
-        apart and do not know of each other's hosts, one of them begins anew."""
-        if self.aware(delta) or self.busy() or self.fits(delta.collected):
+        """The giver let go of what lives here, or all but this host, which was not counted, agreed to.
+        If that is so for both, as for two parts that grew apart, the higher device begins anew."""
+        if self.busy():
             return False
-        return not self.behind(delta) or covers_all(delta.horizon, self.collected) or sorted(self.horizon.items()) > sorted(delta.horizon.items())
+        lost = not self.aware(delta) and not self.fits(delta.collected, delta.parts)
+        may_have = covers_all(self.summary, delta.horizon) and not covers_all(self.horizon, delta.horizon)
+        if not lost and may_have and self.device not in counted(delta.parts):
+            out = frozenset(d for p in delta.parts for d in p.out)
+            others = [n for n, devices in self.hosts().items() if n != self.name and not out & set(devices)]
+            agreed = self.device in out or all(covers_all(self.said(n).horizon, delta.horizon) for n in others)
+            lost = agreed and not self.fits(delta.horizon, delta.parts)
+        both = not ready(delta.horizon, self.collected, self.parts, delta.until) or (
+            delta.giver not in counted(self.parts) and covers_all(delta.until, self.horizon) and not covers_all(delta.horizon, self.horizon))
+        return lost and (not both or delta.giver < self.device)
 
     def receive(self, delta):
         self.adopt(delta.horizon, delta.parts)
-        self.adopt(delta.collected, delta.parts)
+        self.adopt(delta.collected, delta.parts, let_go=True)
         if not self.takes(delta):
             return False
         known = dict(self.summary)
@@ -183,17 +208,53 @@ class CollectingHost(PublishingHost):
             self.adopt(row.value.horizon, row.value.parts)
         return True
 
-    def join_horizon(self, horizon, parts):
-        self.horizon = join(self.horizon, horizon)
-        self.parts = unite(self.parts, [p & frozenset(horizon) for p in parts if p & frozenset(horizon)])
+    def promised(self, device, horizon):
+        """Its host said that it has the horizon."""
+        row = self.rows.get(("device", device))
+        return bool(row) and covers_all(self.said(row.value).horizon, horizon)
 
-    def adopt(self, horizon, parts):
-        if not covers_all(self.horizon, horizon) and not self.busy() and self.fits(horizon):
-            self.join_horizon(horizon, parts)
+    def joined(self, horizon, parts, at_once):
+        """Own horizon and another one. A host counts in it that counts in both, or has what it did not count in."""
+        result, parts_now = dict(self.horizon), set(self.parts)
+        for new in parts:
+            other = within(horizon, new)
+            new = Part(frozenset(other), new.out & frozenset(other))
+            shared = [p for p in parts_now if p.devices & new.devices]
+            if not other or any(covers_all(within(result, p), other) for p in shared):
+                continue
+            devices = new.devices.union(*(p.devices for p in shared))
+            out = {d for d in new.out if not self.promised(d, other)}
+            for part in shared:
+                own = within(result, part)
+                if not covers_all(other, own) and part.devices != new.devices and not at_once:
+                    return None
+                strange = {d for d in devices - (part.devices - part.out) if not self.promised(d, own)}
+                if strange - part.out - new.out and not at_once:
+                    return None
+                out |= strange | {d for d in part.devices - new.devices if not self.promised(d, other)}
+            result = join(result, other)
+            parts_now = parts_now - set(shared) | {Part(devices, frozenset(out))}
+        return result, frozenset(parts_now)
+
+    def join_horizon(self, horizon, parts, at_once=True):
+        both = self.joined(horizon, parts, at_once)
+        if both:
+            self.horizon, self.parts = both
+
+    def adopt(self, horizon, parts, let_go=False):
+        """One that does not know of a host that this one knows waits for the next one, unless somebody acted by it."""
+        if covers_all(self.horizon, horizon) or self.busy() or not self.fits(horizon, parts):
+            return
+        let_go = let_go or self.device not in counted(parts)
+        if not let_go and any(not any(d in horizon for d in devices) and n != self.name and not covers_all(self.said(n).horizon, horizon)
+                              for n, devices in self.hosts().items()):
+            return
+        self.join_horizon(horizon, parts, at_once=let_go)
 
     def busy(self):
-        """Something deleted is open for writing: it may come back."""
-        return any(self.is_open(i) for i in self.dead())
+        """Something deleted is open for writing, or a new file waits in a deleted folder: it may come back."""
+        return (any(self.is_open(i) for i in self.dead())
+                or any(not self.folder_alive(self.place(l).parent) for links in self.waiting.values() for l in links))
 
     def begin_anew(self, fresh, delta):
         """What only this host had, as work of users of `fresh`, a new host that took this delta."""
@@ -243,15 +304,21 @@ class CollectingHost(PublishingHost):
     def raise_horizon(self, silent=()):
         """silent: hosts that have said nothing for too long, as this one sees it."""
         hosts = sorted(self.hosts())
-        counted = [h for h in hosts if h not in silent]
-        if 2 * len(counted) < len(hosts) or 2 * len(counted) == len(hosts) and hosts[0] not in counted:
-            counted = hosts
-        all_know = meet([self.said(h).known for h in counted])
-        self.adopt(all_know, [frozenset(all_know)])
+        all_or_most = [h for h in hosts if h not in silent]
+        if 2 * len(all_or_most) < len(hosts) or 2 * len(all_or_most) == len(hosts) and hosts[0] not in all_or_most:
+            all_or_most = hosts
+        known = meet([self.said(h).known for h in all_or_most])
+        if all(any(d in known for d in self.hosts()[h]) for h in all_or_most):
+            out = frozenset(d for h in hosts if h not in all_or_most for d in self.hosts()[h] if d in known)
+            self.adopt(known, [Part(frozenset(known), out)])
 
     def left_behind(self, host):
-        devices = self.hosts()[host]
-        return all(covers(self.horizon, self.rows["device", d].dot) for d in devices) and not covers_all(self.said(host).known, self.horizon)
+        """All agree not to count it, so nobody takes what it may bring back."""
+        out = frozenset(d for p in self.parts for d in p.out)
+        devices = frozenset(self.hosts()[host])
+        others = [h for h, its in self.hosts().items() if not out & set(its)]
+        return (host != self.name and not self.waits_for_all and bool(devices & out)
+                and not any(devices & counted(self.said(h).parts) for h in [self.name, *others]))
 
     def collect(self):
         floor = meet([self.said(h).horizon for h in self.hosts() if not self.left_behind(h)])
