@@ -81,7 +81,7 @@ bool Collection::IsLeftBehind(const Hosts& hosts, const Host& host) {
 
 Summary Collection::Floor(std::int64_t absence_ns) {
   const bool waits_for_all = absence_ns >= VersionLimits::kForEver_ns;
-  const Hosts hosts = ReadHosts();
+  const Hosts& hosts = KnownHosts();
   const NodeKey self = tables_.GetDevice(session_.self())->key;
   Summary floor = horizon();
   for (const auto& [key, host] : hosts) {

@@ -64,6 +64,7 @@ class Collection {
   enum class Adoption { kAgreed, kDone };
 
   Hosts ReadHosts();
+  const Hosts& KnownHosts();
   bool Busy();
   bool Fits(const Summary& horizon, const Parts& parts);
   bool Strange(Ino ino, const Summary& horizon, bool left_out);
@@ -72,7 +73,6 @@ class Collection {
   bool IsLost(const Giver& giver);
   bool LeftBy(const Giver& giver);
   bool NamesAll(const Hosts& hosts, const Summary& raised);
-  Promised PromisedBy(const Hosts& hosts);
   void AdoptWhatWasSaid();
   bool IsLeftBehind(const Hosts& hosts, const Host& host);
   Summary StrangeOf(const Summary& summary, const Parts& parts) const;
@@ -90,7 +90,8 @@ class Collection {
   Tables& tables_;
   Database& db_;
   const std::set<NodeKey> removed_;
-  Summary known_before_;  // when a delta was judged
+  std::optional<Hosts> hosts_;  // as they were read, if nothing was written since
+  Summary known_before_;        // when a delta was judged
 };
 
 }  // namespace btfc::index

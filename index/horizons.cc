@@ -2,6 +2,7 @@
 // rules.
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "index/catalogue_impl.h"
@@ -20,7 +21,8 @@ void Collection::NoteLeftBehind() {
   db_.Execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('left', 1)");
 }
 
-// Of each host the latest row, whichever of its devices wrote it.
+// Of each host the latest row, whichever of its devices wrote it: a later device knows the rows of
+// the one before, even where the clock went back between them.
 Collection::Hosts Collection::ReadHosts() {
   Hosts hosts;
   auto find = db_.Prepare(
@@ -32,9 +34,17 @@ Collection::Hosts Collection::ReadHosts() {
     Host& host = hosts[key];
     host.devices.push_back(find.Fixed<DeviceId>(1));
     if (find.IsNull(2)) continue;
-    if (auto row = tables_.GetSeen(host.devices.back())) host.said = std::move(row);
+    auto row = tables_.GetSeen(host.devices.back());
+    const bool earlier = row && host.said && Covers(host.said->known, row->dot);
+    if (row && !earlier) host.said = std::move(row);
   }
   return hosts;
+}
+
+// Reading them takes as long as there are hosts, squared.
+const Collection::Hosts& Collection::KnownHosts() {
+  if (!hosts_) hosts_ = ReadHosts();
+  return *hosts_;
 }
 
 // --- horizons
@@ -71,8 +81,8 @@ bool Collection::IsLeftOut(const Summary& horizon, const Parts& parts) {
 bool Collection::Fits(const Summary& horizon, const Parts& parts) {
   if (!Covers(session_.known(), horizon)) return false;
   auto find = db_.Prepare(
-      "SELECT DISTINCT p.ino FROM removal r JOIN place p ON p.link = r.link "
-      "JOIN inode i ON i.ino = p.ino WHERE i.live_links > 0");
+      "SELECT DISTINCT p.ino FROM removal r CROSS JOIN place p ON p.link = r.link "
+      "CROSS JOIN inode i ON i.ino = p.ino WHERE i.live_links > 0");
   std::vector<Ino> revived;
   while (find.Step()) revived.push_back(find.Unsigned(0));
   const bool left_out = IsLeftOut(horizon, parts);
@@ -80,24 +90,22 @@ bool Collection::Fits(const Summary& horizon, const Parts& parts) {
                       [&](Ino ino) { return Strange(ino, horizon, left_out); });
 }
 
-// Whether a device's host has said that it has a horizon.
-Promised Collection::PromisedBy(const Hosts& hosts) {
-  std::map<DeviceId, Summary> said;
-  for (const auto& [key, host] : hosts) {
-    const bool self = std::count(host.devices.begin(), host.devices.end(), session_.self()) > 0;
-    const Summary its = self ? horizon() : host.said ? host.said->horizon : Summary();
-    for (const DeviceId& device : host.devices) said[device] = its;
-  }
-  return [said = std::move(said)](const DeviceId& device, const Summary& horizon) {
-    const auto found = said.find(device);
-    return found != said.end() && Covers(found->second, horizon);
-  };
-}
-
 void Collection::JoinHorizon(const Hosts& hosts, const Summary& raised, const Parts& raised_parts,
                              bool at_once) {
-  const auto joined =
-      Joined({horizon(), parts()}, {raised, raised_parts}, PromisedBy(hosts), at_once);
+  const Horizon mine{horizon(), parts()};
+  // What a device's host has said that it has.
+  std::map<DeviceId, const Summary*> said;
+  for (const auto& [key, host] : hosts) {
+    const bool self = std::count(host.devices.begin(), host.devices.end(), session_.self()) > 0;
+    if (!self && !host.said) continue;
+    const Summary& its = self ? mine.summary : host.said->horizon;
+    for (const DeviceId& device : host.devices) said[device] = &its;
+  }
+  const Promised promised = [&said](const DeviceId& device, const Summary& horizon) {
+    const auto found = said.find(device);
+    return found != said.end() && Covers(*found->second, horizon);
+  };
+  const auto joined = Joined(mine, {raised, raised_parts}, promised, at_once);
   if (!joined) return;
   tables_.PutMetaSummary("parts", joined->parts);
   tables_.PutMetaSummary("horizon", joined->summary);
@@ -116,12 +124,14 @@ bool Collection::NamesAll(const Hosts& hosts, const Summary& raised) {
 }
 
 void Collection::Adopt(const Summary& raised, const Parts& raised_parts, Adoption adoption) {
-  if (Covers(horizon(), raised) || Busy() || !Fits(raised, raised_parts)) return;
-  const Hosts hosts = ReadHosts();
+  if (Covers(horizon(), raised) || !Covers(session_.known(), raised)) return;
+  const Hosts& hosts = KnownHosts();
   // Who is not counted in it holds up nobody by having it.
   const bool at_once =
       adoption == Adoption::kDone || !IsCounted(raised, raised_parts, session_.self());
-  if (at_once || NamesAll(hosts, raised)) JoinHorizon(hosts, raised, raised_parts, at_once);
+  if (!at_once && !NamesAll(hosts, raised)) return;
+  // What looks at all that was deleted comes last: a horizon may wait for long to be adopted.
+  if (!Busy() && Fits(raised, raised_parts)) JoinHorizon(hosts, raised, raised_parts, at_once);
 }
 
 // Who is not counted here has to have the horizon itself: it may bring back what others let go of.
@@ -156,7 +166,7 @@ bool Collection::IsLost(const Giver& giver) {
                        }) ||
            (host.said && Covers(host.said->horizon, giver.horizon));
   };
-  const Hosts hosts = ReadHosts();
+  const Hosts& hosts = KnownHosts();
   return (IsLeftOut(giver.horizon, giver.parts) ||
           std::all_of(hosts.begin(), hosts.end(), agreed)) &&
          !Fits(giver.horizon, giver.parts);
@@ -199,11 +209,12 @@ Summary Collection::StrangeOf(const Summary& summary, const Parts& parts) const 
 
 // Who was new to a part lacks what the giver let go of as the giver does.
 void Collection::Took(const Giver& giver) {
+  hosts_.reset();
   if (const Summary strange = StrangeOf(giver.collected, giver.parts); !strange.empty()) {
     tables_.PutMetaSummary("collected", Join(collected(), strange));
   }
   if (const Summary strange = StrangeOf(giver.horizon, giver.parts); !strange.empty()) {
-    JoinHorizon(ReadHosts(), strange, giver.parts, true);
+    JoinHorizon(KnownHosts(), strange, giver.parts, true);
   }
   Adopt(giver.horizon, giver.parts, Adoption::kAgreed);
   if (session_.heard_horizons()) AdoptWhatWasSaid();
@@ -211,11 +222,11 @@ void Collection::Took(const Giver& giver) {
 }
 
 void Collection::AdoptWhatWasSaid() {
-  std::vector<std::pair<Summary, Parts>> heard;
+  std::set<std::pair<Summary, Parts>> heard;  // many say the same
   auto find = db_.Prepare("SELECT horizon, parts FROM seen");
   while (find.Step()) {
     const DeviceTable& devices = tables_.devices();
-    heard.emplace_back(devices.Decode(find.Bytes(0)), devices.Decode(find.Bytes(1)));
+    heard.emplace(devices.Decode(find.Bytes(0)), devices.Decode(find.Bytes(1)));
   }
   for (const auto& [one, its_parts] : heard) Adopt(one, its_parts, Adoption::kAgreed);
 }
@@ -279,7 +290,7 @@ void Collection::Raise(const Hosts& hosts, const Summary& known, const Summary& 
 void Collection::Tell(const Summary& known, const Summary& dead, std::int64_t absence_ns) {
   if (WasLeftBehind()) return;
   if (dead.empty() && horizon().empty()) return;
-  const Hosts hosts = ReadHosts();
+  const Hosts& hosts = KnownHosts();
   if (!dead.empty() && !Covers(horizon(), dead)) Raise(hosts, known, dead, absence_ns);
   if (Busy()) return;
   const auto held = tables_.GetSeen(session_.self());
@@ -292,6 +303,7 @@ void Collection::Tell(const Summary& known, const Summary& dead, std::int64_t ab
   row.parts = parts();
   row.dot = session_.NextDot();
   session_.Merge(row);
+  hosts_.reset();
 }
 
 }  // namespace btfc::index

@@ -2,6 +2,7 @@
 
 #include <sqlite3.h>
 
+#include <filesystem>
 #include <set>
 
 #include "catalogue_fixture.h"
@@ -354,6 +355,31 @@ TEST_F(CollectionTest, WhatIsOpenForWritingMayComeBack) {
   Exchange(all_);
   CollectAll(all_, NothingKept());
   EXPECT_EQ(0, Ask(a_, "SELECT count(*) FROM removal"));
+}
+
+// A power cut, and a clock that begins at an earlier time than the device of before did.
+TEST_F(CollectionTest, ANewDeviceSpeaksForItsHostThoughTheClockWentBack) {
+  a_.Create("/f", "1");
+  a_.Create("/g", "1");
+  Exchange(all_);
+  a_.Unlink("/f");
+  Exchange(all_);
+  CollectAll(all_, NothingKept());
+  ASSERT_EQ(0, Ask(a_, "SELECT count(*) FROM removal"));
+  const auto before = c_->self();
+  c_.Close();
+  const auto index = c_.dir() / "index.db", copy = c_.dir() / "copy";
+  std::filesystem::copy_file(index, copy);
+  std::filesystem::rename(copy, index);
+  Tick(-kDay_ns);
+  c_.Reopen();
+  Tick(kDay_ns);
+  ASSERT_NE(before, c_->self());
+  Exchange(all_);
+  a_.Unlink("/g");
+  Exchange(all_);
+  CollectAll(all_, NothingKept());
+  for (Host* host : all_) EXPECT_EQ(0, Ask(*host, "SELECT count(*) FROM removal"));
 }
 
 TEST_F(CollectionTest, AFolderStaysForAFileThatIsWrittenInIt) {
