@@ -63,7 +63,12 @@ Files::Ticket Files::Impl::ReadAbsent(const State& state, std::uint64_t offset, 
   });
   call->ticket = ticket;
   state->reads.push_back(call);
+  Later later;
+  // The next version may have come between the open and the first read.
+  if (state->detached) MoveOn(state, later);
+  const bool moved = state->phase != Phase::kAbsent;
   lock.unlock();
+  if (moved) return ticket;
   const auto request = source_.Request(content, call->offset, call->length,
                                        [this, state, content, call](Result<void> fetched) {
                                          FinishAbsentRead(state, content, call, fetched);

@@ -1,6 +1,15 @@
 #include "fs/node_table.h"
 
+#include <random>
+
 namespace btfc::fs {
+
+// Somewhere else at each mount: a file handle outlives it, and must not lead to another inode that
+// has got its number.
+NodeId NodeTable::FirstNew() {
+  constexpr std::uint64_t kStarts = kFirstNew >> 32U;
+  return kFirstNew + ((std::random_device()() % kStarts) << 32U);
+}
 
 NodeId NodeTable::Current(index::Ino ino) const {
   if (renumbered_count_ == 0) return ino;

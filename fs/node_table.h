@@ -65,6 +65,7 @@ class NodeTable {
   };
   static constexpr std::size_t kShards = 16;
   static constexpr NodeId kFirstNew = 1ULL << 63U;
+  static NodeId FirstNew();
 
   Shard& ShardOf(NodeId node) { return shards_[node % kShards]; }
   const Shard& ShardOf(NodeId node) const { return shards_[node % kShards]; }
@@ -89,7 +90,7 @@ class NodeTable {
   mutable std::mutex mutex_;                               // taken before a shard's
   std::unordered_map<index::Ino, Renumbered> renumbered_;  // guarded by mutex_
   std::unordered_map<NodeId, index::Ino> inodes_;          // new nodes -> inode; guarded by mutex_
-  NodeId next_ = kFirstNew;                                // guarded by mutex_
+  NodeId next_ = FirstNew();                               // guarded by mutex_
 };
 
 }  // namespace btfc::fs

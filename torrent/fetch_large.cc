@@ -16,6 +16,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds kFirstByteMax{300};  // then asked for again
 constexpr milliseconds kStallMax{3000};     // once bytes have come
 constexpr milliseconds kPatienceMax{10'000};
+constexpr milliseconds kLaterMax{1000};  // for a read of what a base has
 constexpr milliseconds kOthersMax{150};  // for others that fetch the same to be ready
 constexpr std::uint64_t kWorthWaiting = 4 * 1024 * 1024;  // bytes of an object
 constexpr milliseconds kIdleMax{30'000};                  // loaded though nobody reads any more
@@ -157,6 +158,20 @@ bool Fetcher::OnlyLater(const Item& item) {
   return !item.later.empty();
 }
 
+// Somebody has waited since then for nothing but what bases have.
+bool Fetcher::ReadsLater(const Item& item, Clock::time_point before) {
+  if (item.later.empty()) return false;
+  return std::ranges::any_of(item.reads, [&](const auto& one) {
+    const PendingRead& read = one.second;
+    bool any = false;
+    for (auto piece = read.first; piece <= read.last; ++piece) {
+      if (!item.have[piece] && !item.later[piece]) return false;
+      any = any || item.later[piece];
+    }
+    return any && read.since < before;
+  });
+}
+
 bool Fetcher::TorrentFailed(const index::ContentId& id, std::error_code error) {
   Item* const item = Find(id);
   if (item == nullptr || item->stage < Stage::kLoading) return false;
@@ -216,6 +231,8 @@ void Fetcher::TickLarge(Item& item) {
     if (now - item.since > kIdleMax) MaybeForget(item.id);
     return;
   }
+  // What is new may take long on a slow link.
+  if (ReadsLater(item, now - kLaterMax)) return FillUp(item);
   const ContentTraffic traffic = exchange_.torrents.traffic(item.id);
   const bool idle = item.only_asked && item.reads.empty();
   if (traffic.received_bytes != item.received_bytes || idle) {

@@ -26,7 +26,8 @@ void Fetcher::Read(std::uint64_t number, const index::ContentId& id, std::uint64
   const bool goes_on = first == item.next_read || first == item.next_read + 1;
   item.ahead = goes_on ? std::clamp<std::uint64_t>(item.ahead * 2, 1, kAheadMax) : 0;
   item.next_read = (end - 1) / piece_length;
-  item.reads[number] = {offset / piece_length, (end - 1) / piece_length, std::move(done)};
+  item.reads[number] = {offset / piece_length, (end - 1) / piece_length, std::move(done),
+                        Clock::now()};
   reads_[number] = id;
   switch (item.stage) {
     case Stage::kQueued:

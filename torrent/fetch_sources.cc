@@ -94,7 +94,9 @@ void Fetcher::TakeHave(const PeerPtr& peer, const wire::Have& have) {
 
 void Fetcher::TakeGone(const PeerPtr& peer, const wire::Gone& gone) {
   const auto id = FromWire(gone.content());
-  if (!id) return exchange_.members.Nonsense(peer->link, "a malformed gone");
+  if (!id || (IsSmall(*id) && !gone.layer().empty())) {
+    return exchange_.members.Nonsense(peer->link, "a malformed gone");
+  }
   Item* const item = Find(*id);
   if (item == nullptr) return;
   const bool asked = item->sources.contains(peer) || item->hashes.contains(peer);

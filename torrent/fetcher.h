@@ -98,6 +98,7 @@ class Fetcher final : public Holder::Sharing {
     std::uint64_t first = 0;  // pieces
     std::uint64_t last = 0;
     Done done;
+    Clock::time_point since;
   };
 
   struct Progress {  // shared with Fill
@@ -191,6 +192,7 @@ class Fetcher final : public Holder::Sharing {
   void Run(const index::ContentId& id);
   bool WaitsForOthers(const Item& item) const;
   static bool OnlyLater(const Item& item);
+  static bool ReadsLater(const Item& item, Clock::time_point before);
   void CloseLarge(Item& item);
   void TickLarge(Item& item);
   void Restart(Item& item);

@@ -369,6 +369,23 @@ TEST_F(RemoteTest, AReaderThatGotNothingGoesOnWithTheNextVersion) {
   }
 }
 
+// The same if it came between the open and the first read.
+TEST_F(RemoteTest, AReaderThatHasNotReadYetGoesOnWithTheNextVersion) {
+  const auto ino = FileThere("f", Bytes(kLarge, 1));
+  const auto reader = here_.MustOpen(ino, O_RDONLY);
+  const auto bytes = Bytes(kLarge, 2);
+  Rewrite("f", bytes);
+  EXPECT_TRUE(here_.ContentChanged(ino));
+  here_.Arrive(here_.Id(ino), bytes);
+  Answer<std::string> read;
+  here_.files->Read(reader.handle, 70000, 100, read.Done());
+  ASSERT_TRUE(read.ready());
+  EXPECT_TRUE(Same(read.Wait().value(), bytes.substr(70000, 100)));
+  EXPECT_EQ(here_.source.waiting(), 0U);
+  EXPECT_TRUE(Same(here_.Read(reader.handle, 5, 100).value(), bytes.substr(5, 100)));
+  here_.Close(reader.handle);
+}
+
 // Bytes of two versions would make one that nobody wrote; and who knows the size may count on it.
 TEST_F(RemoteTest, AReaderThatGotSomeOrKnowsAnotherSizeKeepsItsVersion) {
   for (const bool some : {true, false}) {

@@ -37,6 +37,21 @@ TEST(NodeTable, ANamelessInodeIsDroppedWithItsLastReference) {
   EXPECT_FALSE(nodes.Forget(kIno, 1)->nameless);
 }
 
+// File handles are kept for longer than that.
+TEST(NodeTable, NumbersOfNewNodesAreNotUsedAgainByTheNextMount) {
+  NodeTable nodes[2];
+  NodeId renumbered[2] = {};
+  for (int mount = 0; mount < 2; ++mount) {
+    const index::Ino ino = kIno + static_cast<index::Ino>(mount);
+    nodes[mount].Reference(ino);
+    ASSERT_TRUE(nodes[mount].Supersede(ino));
+    renumbered[mount] = nodes[mount].Reference(ino);
+    EXPECT_EQ(nodes[mount].InoOf(renumbered[mount]), ino);
+  }
+  EXPECT_EQ(nodes[0].InoOf(renumbered[1]), 0U);
+  EXPECT_EQ(nodes[1].InoOf(renumbered[0]), 0U);
+}
+
 TEST(NodeTable, ANewVersionUnderReadersGetsANodeOfItsOwn) {
   NodeTable nodes;
   EXPECT_FALSE(nodes.Supersede(kIno)) << "the kernel does not have it: nothing to set apart";

@@ -197,6 +197,8 @@ TEST_F(HashesTest, WrongHashesAreNonsense) {
   wrong[40] ^= 1;
   wire::Have small = Lacks(false);
   ToWire(index::ContentIdOf("a small object"), small.add_hashes());
+  wire::Gone small_gone = Gone(layer.substr(0, 32), 0);
+  ToWire(index::ContentIdOf("a small object"), small_gone.mutable_content());
   wire::Have more = Lacks(true);
   ToWire(id_, more.add_hashes());
   const struct {
@@ -208,6 +210,8 @@ TEST_F(HashesTest, WrongHashesAreNonsense) {
       {"behind the end",
        [&](Link& link) { link.Send(Kind::kGone, Gone(layer, std::uint64_t{1} << 63U)); }},
       {"of a small object", [&](Link& link) { link.Send(Kind::kHave, small); }},
+      {"with the word that a small object is gone",
+       [&](Link& link) { link.Send(Kind::kGone, small_gone); }},
       {"of more than it lacks", [&](Link& link) { link.Send(Kind::kHave, more); }},
   };
   std::uint8_t number = 212;

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "pending_read.h"
 #include "test_host.h"
 #include "tests/support/needs.h"
 
@@ -129,6 +130,34 @@ TEST_F(LabTest, ReadOfWhatIsStillArriving) {
   std::cout << "read at 80 Mbit/s: median " << millis[millis.size() / 2] << " ms, worst "
             << millis.back() << " ms\n";
   EXPECT_FALSE(hosts_[1]->objects->Has(id)) << "they waited for all of it";
+}
+
+// On a slow link what is new takes longer than who reads what is here already should wait.
+TEST_F(LabTest, ReadOfWhatTheOldVersionHasWhileTheNewArrives) {
+  const Lab lab(2, 4);
+  BTFC_NEEDS(lab.ok(), "needs root and network namespaces");
+  MakeHosts(lab, 2);
+  std::string bytes = RandomBytes(32 << 20U, 5);
+  TestHost& here = *hosts_[1];
+  const auto old = here.objects->Put(bytes);
+  BTFC_NEEDS(!CanClone(*here.objects->Find(old), here.folder() / "clone"),
+             "a filesystem without clones");
+  bytes.replace(0, 7 << 20U, RandomBytes(7 << 20U, 6));
+  const auto id = hosts_[0]->objects->Put(bytes);
+  here.objects->AddBase(id, old);
+  for (int i = 0; i < 2; ++i) StartHost(lab, i);
+  ASSERT_TRUE(here.WaitForPeers(1));
+  here.swarm->Hashed(old, PiecesOf(here, old));
+  here.swarm->Want(id);
+  ASSERT_TRUE(here.WaitUntil([](const SwarmStatus& status) {
+    return status.fetching.size() == 1 && status.fetching[0].done_bytes > 0;
+  }));
+  PendingRead read(here, id, 30 << 20U, 4096);
+  EXPECT_EQ(read.Wait(), std::error_code());
+  const auto peers = here.swarm->Status().peers;
+  ASSERT_EQ(peers.size(), 1U);
+  EXPECT_LT(peers[0].received_bytes, 5U << 20U) << "it waited for all that is new";
+  EXPECT_TRUE(Pread(here, id, 30 << 20U, 4096) == bytes.substr(30 << 20U, 4096));
 }
 
 // The holder takes the object back for a while (somebody writes to the file, and changes nothing).
