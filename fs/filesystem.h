@@ -86,6 +86,7 @@ class Filesystem {
   // Around the session. INIT was answered: no request comes before.
   void Agreed(const InitShim& shim, int device, bool passthrough);
   void StopNotifying() { invalidator_.Stop(); }
+  void WaitNotified() { invalidator_.WaitSent(); }
   void Changed(const std::vector<index::Change>& changes);
   // A file's attributes moved without the kernel's knowing.
   void TimesMoved(index::Ino ino);

@@ -60,6 +60,7 @@ void Invalidator::Queue(std::vector<Notice> notices, Repeat repeat) {
     notice.repeated = repeat == Repeat::kYes;
     if (notice.what == Notice::What::kContent) ++waiting_[notice.node].notices;
   }
+  to_send_ += notices.size();
   if (queue_.empty()) {
     queue_ = std::move(notices);
   } else {
@@ -76,8 +77,18 @@ bool Invalidator::WhenSent(NodeId node, std::function<void()> then) {
   return true;
 }
 
+void Invalidator::WaitSent() {
+  std::unique_lock lock(mutex_);
+  const std::uint64_t all = to_send_;
+  sent_.wait(lock, [&] { return has_sent_ >= all || !started_ || stopping_; });
+}
+
 void Invalidator::Start(int device) {
   device_ = device;
+  {
+    const std::lock_guard lock(mutex_);
+    started_ = true;
+  }
   thread_ = std::thread([this] {
     ::pthread_setname_np(::pthread_self(), "fuse-notify");
     Work();
@@ -91,6 +102,7 @@ void Invalidator::Stop() {
     stopping_ = true;
   }
   changed_.notify_all();
+  sent_.notify_all();
   if (thread_.joinable()) thread_.join();
   {
     const std::lock_guard lock(mutex_);
@@ -153,6 +165,7 @@ void Invalidator::Sent(const std::vector<Notice>& notices) {
   std::vector<std::function<void()>> ready;
   {
     const std::lock_guard lock(mutex_);
+    has_sent_ += notices.size();
     for (const Notice& notice : notices) {
       if (notice.what != Notice::What::kContent) continue;
       const auto found = waiting_.find(notice.node);
@@ -161,6 +174,7 @@ void Invalidator::Sent(const std::vector<Notice>& notices) {
       waiting_.erase(found);
     }
   }
+  sent_.notify_all();
   for (const auto& then : ready) then();
 }
 

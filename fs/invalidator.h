@@ -48,6 +48,9 @@ class Invalidator {
   // False if no kContent notice of this node waits to be sent for the first time. Else `then` is
   // called when it was sent, on the invalidator's thread.
   bool WhenSent(NodeId node, std::function<void()> then);
+  // Returns when all that is queued was sent for the first time; at once before Start and after
+  // Stop. Not from a worker: the kernel may make a notice wait for one.
+  void WaitSent();
 
   // `device` must stay open until Stop.
   void Start(int device);
@@ -72,9 +75,13 @@ class Invalidator {
   std::thread thread_;
   std::mutex mutex_;
   std::condition_variable changed_;
+  std::condition_variable sent_;
   std::vector<Notice> queue_;                    // guarded by mutex_
   std::deque<Again> again_;                      // guarded by mutex_
   std::unordered_map<NodeId, Waiting> waiting_;  // guarded by mutex_
+  std::uint64_t to_send_ = 0;                    // notices ever queued; guarded by mutex_
+  std::uint64_t has_sent_ = 0;                   // of these; guarded by mutex_
+  bool started_ = false;                         // guarded by mutex_
   bool stopping_ = false;                        // guarded by mutex_
 };
 

@@ -29,6 +29,7 @@ class Mount::Impl {
   void Run(const std::function<void()>& ready);
   void Unmount() { session_->Stop(kGrace); }
   void Changed(const std::vector<index::Change>& changes) { filesystem_.Changed(changes); }
+  void WaitTold() { filesystem_.WaitNotified(); }
   bool passthrough() const { return passthrough_; }
 
  private:
@@ -108,5 +109,6 @@ void Mount::Run(const std::function<void()>& ready) { impl_->Run(ready); }
 void Mount::Unmount() { impl_->Unmount(); }
 bool Mount::passthrough() const { return impl_->passthrough(); }
 void Mount::Changed(const std::vector<index::Change>& changes) { impl_->Changed(changes); }
+void Mount::WaitTold() { impl_->WaitTold(); }
 
 }  // namespace btfc::fs

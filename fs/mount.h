@@ -42,6 +42,9 @@ class Mount {
 
   // Catalogue::OnChange goes here. Queues the kernel's invalidations for a thread of their own.
   void Changed(const std::vector<index::Change>& changes);
+  // Returns when the kernel has been told of all that Changed was given. From a thread that no
+  // request waits for.
+  void WaitTold();
 
  private:
   class Impl;

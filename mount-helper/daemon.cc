@@ -339,7 +339,7 @@ bool Daemon::StartControl() {
                                          if (!request_.lazy) swarm_->Want(id);
                                        });
   import_ = std::make_unique<ImportJob>(request_, std::move(below_), *catalogue_, *store_, *swarm_,
-                                        [this](const auto& changes) { mount_->Changed(changes); });
+                                        *mount_);
   auto control = ControlServer::Start(request_.cache, [this](const nlohmann::json& asked) {
     return AnswerRequest(asked, request_, *catalogue_, *files_, *swarm_, *import_, *scrub_);
   });

@@ -63,13 +63,13 @@ void ImportJob::NotePending(const std::filesystem::path& cache) {
 }
 
 ImportJob::ImportJob(const MountRequest& request, fs::Fd below, index::Catalogue& catalogue,
-                     fs::ObjectStore& store, const torrent::Swarm& swarm, Changed changed)
+                     fs::ObjectStore& store, const torrent::Swarm& swarm, fs::Mount& mount)
     : request_(request),
       below_(std::move(below)),
       catalogue_(catalogue),
       store_(store),
       swarm_(swarm),
-      changed_(std::move(changed)) {}
+      mount_(mount) {}
 
 ImportJob::~ImportJob() {
   {
@@ -137,7 +137,10 @@ void ImportJob::TakeUp() {
   if (Cancelled()) return;
   Describe("rebuild: taking up what only this host had");
   const auto rescued = TakeUpRebuild(
-      request_.cache, catalogue_, store_, Options(), [this] { return Cancelled(); }, changed_);
+      request_.cache, catalogue_, store_, Options(), [this] { return Cancelled(); },
+      [this](const auto& changes) { mount_.Changed(changes); });
+  // Who reads "done" finds the files, also where the kernel remembers that there were none.
+  mount_.WaitTold();
   if (!rescued) {
     const auto text = fmt::format("rebuild stopped: {} (it goes on at the next mount)",
                                   rescued.error().message());
@@ -243,6 +246,7 @@ void ImportJob::ImportNew(const std::function<void(const std::string&)>& say) {
   const auto news = record.Compare(below_.get(), ImportRecord::How::kTaken, cancelled);
   const auto imported =
       news ? Import(record, news.value(), say) : Result<fs::ImportProgress>(news.error());
+  mount_.WaitTold();
   const auto noted = record.Flush();
   if (!noted) spdlog::error("cannot note what was imported: {}", noted.error().message());
   if (!imported) {
@@ -301,7 +305,7 @@ Result<fs::ImportProgress> ImportJob::Import(ImportRecord& record, const ImportR
   };
   return fs::Import(
       below_.get(), catalogue_, store_, options, progress, [this] { return Cancelled(); },
-      changed_);
+      [this](const auto& changes) { mount_.Changed(changes); });
 }
 
 }  // namespace btfc::mount_helper

@@ -12,6 +12,7 @@
 
 #include "fs/fd.h"
 #include "fs/import.h"
+#include "fs/mount.h"
 #include "fs/object_store.h"
 #include "index/catalogue.h"
 #include "mount-helper/import_record.h"
@@ -24,15 +25,13 @@ namespace btfc::mount_helper {
 // asked. Works on a thread of its own; all calls from any thread.
 class ImportJob {
  public:
-  using Changed = std::function<void(const std::vector<index::Change>&)>;
-
   // Marks the cache, before its index is made, as one whose first import is still to be done; an
   // interrupted import goes on at the next mount.
   static void NotePending(const std::filesystem::path& cache);
 
-  // `changed` tells the mount about names that appeared.
+  // `mount` is told of the names that appear.
   ImportJob(const MountRequest& request, fs::Fd below, index::Catalogue& catalogue,
-            fs::ObjectStore& store, const torrent::Swarm& swarm, Changed changed);
+            fs::ObjectStore& store, const torrent::Swarm& swarm, fs::Mount& mount);
   ~ImportJob();  // cancels
   ImportJob(const ImportJob&) = delete;
   ImportJob& operator=(const ImportJob&) = delete;
@@ -68,7 +67,7 @@ class ImportJob {
   index::Catalogue& catalogue_;
   fs::ObjectStore& store_;
   const torrent::Swarm& swarm_;
-  const Changed changed_;
+  fs::Mount& mount_;
 
   mutable std::mutex mutex_;
   std::condition_variable cancel_;
