@@ -53,7 +53,9 @@ void Holder::TakeWant(const PeerPtr& peer, const wire::Want& want) {
   if (ids.empty() || want.contents_size() > kContentsMax) {
     return exchange_.members.Nonsense(peer->link, "a malformed want");
   }
-  exchange_.disk.Post([this, peer, ids = std::move(ids)] {
+  exchange_.disk.Post([this, peer, ids = std::move(ids), gone = customer.gone] {
+    // Who asked without end, and was ended for it, has left more behind than can be looked up.
+    if (*gone) return;
     std::vector<bool> found;
     std::vector<bool> hashes;
     for (const auto& id : ids) {
@@ -116,7 +118,11 @@ void Holder::Available(const index::ContentId& id) {
 void Holder::PartlyAvailable(const index::ContentId& id) { TellWanting(id, /*partial=*/true); }
 
 void Holder::PeerDown(const PeerPtr& peer) {
-  customers_.erase(peer);
+  const auto customer = customers_.find(peer);
+  if (customer != customers_.end()) {
+    *customer->second.gone = true;
+    customers_.erase(customer);
+  }
   for (auto& [id, seed] : seeds_) {
     std::erase_if(seed.waiting, [&peer](const Waiting& waiting) { return waiting.peer == peer; });
   }

@@ -48,6 +48,7 @@ class Holder {
   void Tick();
 
  private:
+  using Cancelled = std::shared_ptr<std::atomic<bool>>;
   struct Customer {  // a peer that small objects are sent to
     std::set<index::ContentId> wants;
     std::deque<index::ContentId> gets;
@@ -58,6 +59,7 @@ class Holder {
     std::uint64_t sent_bytes = 0;
     std::uint64_t dealt_bytes = 0;
     std::size_t hash_reads = 0;  // under way
+    Cancelled gone = std::make_shared<std::atomic<bool>>(false);
   };
   struct Waiting {
     PeerPtr peer;
@@ -68,7 +70,7 @@ class Holder {
     bool closing = false;
     std::vector<index::Hash> layer;
     std::vector<Waiting> waiting;
-    std::shared_ptr<std::atomic<bool>> cancelled;
+    Cancelled cancelled;
     Loop::Clock::time_point used;
     std::uint64_t sent_bytes = 0;
   };
@@ -82,7 +84,6 @@ class Holder {
 
   // holder_large.cc
   void BeginSeed(const index::ContentId& id, const Waiting& waiting);
-  using Cancelled = std::shared_ptr<std::atomic<bool>>;
   void LoadSeed(const index::ContentId& id, const Cancelled& cancelled,
                 const std::filesystem::path& file, Result<std::vector<index::Hash>> layer);
   void GiveUpSeed(const index::ContentId& id);
