@@ -112,7 +112,11 @@ Result<std::vector<std::pair<std::string, VersionTree::Entry>>> VersionTree::Ent
     }
   }
   const auto versions = catalogue_.VersionsAt(folder.path);
-  if (!names && !versions) return names.error();
+  if (!names && !versions) {
+    // A file whose first version is not made yet is shown, with nothing in it.
+    if (names.error() == Errno(ENOTDIR)) return entries;
+    return names.error();
+  }
   if (!versions) return entries;
   // The oldest one first, so that names stay when newer ones come.
   for (auto version = versions.value().rbegin(); version != versions.value().rend(); ++version) {

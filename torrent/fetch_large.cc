@@ -20,6 +20,7 @@ constexpr milliseconds kLaterMax{1000};  // for a read of what a base has
 constexpr milliseconds kOthersMax{150};  // for others that fetch the same to be ready
 constexpr std::uint64_t kWorthWaiting = 4 * 1024 * 1024;  // bytes of an object
 constexpr milliseconds kIdleMax{30'000};                  // loaded though nobody reads any more
+constexpr milliseconds kSparedMax{3000};                  // the same, on a full disk
 
 }  // namespace
 
@@ -235,6 +236,8 @@ void Fetcher::TickLarge(Item& item) {
   if (ReadsLater(item, now - kLaterMax)) return FillUp(item);
   const ContentTraffic traffic = exchange_.torrents.traffic(item.id);
   const bool idle = item.only_asked && item.reads.empty();
+  // The rest comes when there is room, as all else that is wanted does.
+  if (idle && item.wanted && now - item.since > kSparedMax) return LeaveLarge(item);
   if (traffic.received_bytes != item.received_bytes || idle) {
     item.received_bytes = traffic.received_bytes;
     item.moved = now;

@@ -37,8 +37,10 @@ void Fetcher::Prepare(Item& item) {
     const bool left = std::filesystem::file_size(partial.file, ignored) > 0 && !ignored;
     if (hurries && !left) {
       if (auto few = PrepareFew(partial, id, *layer, KnownBases(bases), kFewBytes)) {
-        exchange_.loop.Post(
-            [this, id, few = std::move(*few)]() mutable { Prepared(id, std::move(few)); });
+        exchange_.loop.Post([this, id, few = std::move(*few)]() mutable {
+          if (Item* const prepared = Find(id)) prepared->sparing = false;
+          Prepared(id, std::move(few));
+        });
         return;
       }
     }
@@ -180,7 +182,7 @@ void Fetcher::Prepared(const index::ContentId& id, Result<PartialPieces> pieces)
     return Prepare(*item);
   }
   SetStage(*item, Stage::kLoading);
-  item->only_asked = !item->wanted && item->later.empty();
+  item->only_asked = (!item->wanted || item->sparing) && item->later.empty();
   exchange_.disk.Post([this, id] {
     const auto file = exchange_.objects.PartialPath(id);
     exchange_.loop.Post([this, id, file] {

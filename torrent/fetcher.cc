@@ -91,6 +91,7 @@ void Fetcher::Want(const index::ContentId& id) {
   Item& item = Make(id);
   if (std::exchange(item.wanted, true)) return;
   if (fresh) Enqueue(item);
+  if (item.sparing) return;
   if (std::exchange(item.only_asked, false)) exchange_.torrents.WantAll(id);
 }
 

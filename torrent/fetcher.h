@@ -142,7 +142,7 @@ class Fetcher final : public Holder::Sharing {
       std::set<std::uint64_t> pieces;  // guarded by mutex
     };
     std::shared_ptr<ReadPieces> read_pieces = std::make_shared<ReadPieces>();
-    bool sparing = false;         // the disk is full: no more is taken from bases than what is read
+    bool sparing = false;         // the disk is full: no more comes than what is read
     bool prepare_again = false;   // what may be a base came while it was prepared
     std::uint64_t next_read = 0;  // the piece where the last read ended
     std::uint64_t ahead = 0;      // pieces to get before they are read

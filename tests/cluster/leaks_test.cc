@@ -70,13 +70,16 @@ std::string Work(const std::filesystem::path& mount, const std::string& name, un
   std::filesystem::rename(folder / "f1", folder / "f2", error);
   std::filesystem::rename(folder, mount / (name + " renamed"), error);
   if (error) return error.message();
-  // Earlier versions, as files.
+  // Versions, as files, once the first one is made.
   std::size_t versions = 0;
-  for (const auto& version : std::filesystem::directory_iterator(
-           mount / ".btfc/versions" / (name + " renamed") / "large", error)) {
-    versions += ReadFile(version).size() > 0 ? 1 : 0;
-  }
-  if (versions == 0) return "no versions: " + error.message();
+  const bool made = Eventually([&] {
+    for (const auto& version : std::filesystem::directory_iterator(
+             mount / ".btfc/versions" / (name + " renamed") / "large", error)) {
+      versions += ReadFile(version).size() > 0 ? 1 : 0;
+    }
+    return versions > 0 || error;
+  });
+  if (!made || error) return "no versions: " + error.message();
   std::filesystem::remove_all(mount / (name + " renamed"), error);
   return error ? error.message() : "";
 }

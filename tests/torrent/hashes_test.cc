@@ -118,6 +118,28 @@ TEST_F(HashesTest, AFullDiskTakesWhatIsRead) {
   EXPECT_LT(static_cast<std::size_t>(status.st_blocks) * 512, 2 * kMiB);
 }
 
+// What is mirrored, and read on a full disk, does not come as a whole before there is room.
+TEST_F(HashesTest, AFullDiskFetchesWhatIsRead) {
+  TestHost a(cluster_, 208);
+  TestHost b(cluster_, 209);
+  Connect(a, b);
+  ASSERT_EQ(a.objects->Put(bytes_), id_);
+  b.objects->SetRoom(false);
+  b.swarm->Want(id_);
+  ASSERT_TRUE(b.WaitUntil([](const SwarmStatus& status) { return status.no_room; }));
+  for (const std::size_t offset : {10 * kMiB, 14 * kMiB, kMiB}) {
+    PendingRead read(b, id_, offset, 4096);
+    ExpectRead(b, read, offset, 4096);
+  }
+  // Laid aside, it is one of those that wait for room again.
+  ASSERT_TRUE(b.WaitUntil([](const SwarmStatus& status) { return status.no_room; }));
+  struct stat status {};
+  ASSERT_EQ(::stat(b.objects->PartialPath(id_).c_str(), &status), 0);
+  EXPECT_LT(static_cast<std::size_t>(status.st_blocks) * 512, 8 * kMiB);
+  b.objects->SetRoom(true);
+  EXPECT_TRUE(b.objects->WaitFor(id_));
+}
+
 // It said that it has the object, and let it go when it was asked to load it; or said at once that
 // it has only the hashes.
 TEST_F(HashesTest, HashesComeWithTheWordThatItIsGone) {
