@@ -88,6 +88,13 @@ TEST_F(MountVersions, ListsAnewWhatHasBecomeHistory) {
   EXPECT_EQ(ListOf(At("")), Strings{});
 }
 
+TEST_F(MountVersions, OfAFileThatHasNoneYetAreNone) {
+  const int fd = ::open((*mounted_ / "new").c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+  ASSERT_GE(fd, 0);
+  EXPECT_EQ(ListOf(At("/new")), Strings{});
+  ::close(fd);
+}
+
 TEST_F(MountVersions, CannotBeChanged) {
   Write("f", "1");
   const auto version = At("/f") / ListOf(At("/f")).at(0);
