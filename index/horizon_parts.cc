@@ -82,6 +82,7 @@ std::vector<Part> Split(const Summary& summary, const Parts& parts) {
     if ((number & kNotCounted) != 0) part.out.insert(device);
   }
   std::vector<Part> split;
+  split.reserve(by_number.size());
   for (auto& [number, part] : by_number) split.push_back(std::move(part));
   return split;
 }
