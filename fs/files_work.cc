@@ -221,9 +221,8 @@ void Files::Impl::StartConversion(const State& state, Later& later) {
   }
 }
 
-// With `busy` set and no lock held.
 // The working file that `plan` makes; null if that is the object's own file, which is open already:
-// opening it again could fail.
+// opening it again could fail. With `busy` set and no lock held.
 Result<std::shared_ptr<const Fd>> Files::Impl::MakeWorkFile(const FileState& state,
                                                             Conversion& plan) {
   if (plan.take && !plan.keep) {
@@ -242,6 +241,7 @@ Result<std::shared_ptr<const Fd>> Files::Impl::MakeWorkFile(const FileState& sta
   return std::make_shared<const Fd>(std::move(file));
 }
 
+// With `busy` set and no lock held.
 void Files::Impl::Convert(const State& state, const std::shared_ptr<Conversion>& plan) {
   if (abandon_) return;
   const auto id = plan->object->id();
