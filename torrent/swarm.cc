@@ -1,12 +1,9 @@
 #include "torrent/swarm.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <chrono>
 #include <functional>
 #include <future>
-#include <map>
 #include <mutex>
 #include <utility>
 
@@ -23,6 +20,7 @@
 #include "torrent/loop.h"
 #include "torrent/members.h"
 #include "torrent/session.h"
+#include "torrent/strangers.h"
 
 namespace btfc::torrent {
 namespace {
@@ -33,8 +31,6 @@ constexpr milliseconds kTick{1000};
 constexpr milliseconds kFetcherTick{100};
 constexpr milliseconds kAddressCheck{5000};
 constexpr milliseconds kDropUnneeded{60'000};
-constexpr std::size_t kRefusedNamedMax = 1000;
-constexpr std::size_t kRefusedShownMax = 20;
 constexpr std::chrono::minutes kLateMax{5};  // a fetch tries its holders again for so long
 
 }  // namespace
@@ -173,8 +169,8 @@ class Swarm::Impl final : public LinkListener {
       status.peers.push_back(std::move(entry));
     }
     fetcher_->Fill(status);
-    status.refused_peers = refused_;
-    status.refused = RefusedAddresses();
+    status.refused_peers = strangers_.connections();
+    status.refused = strangers_.Addresses();
     status.late_connections = late_;
     status.bad_messages = members_.bad_messages();
     if (dialer_) status.unresolved_peers = dialer_->Unresolved();
@@ -388,30 +384,9 @@ class Swarm::Impl final : public LinkListener {
   void Refused(const std::string& ip, Refusal refusal, const std::string& what) {
     if (CameLate(ip, refusal)) {
       ++late_;
-      return;
+    } else {
+      strangers_.Note(ip, what);
     }
-    ++refused_;
-    {
-      const std::lock_guard lock(refused_mutex_);
-      const bool named = refused_from_.contains(ip);
-      if (!named && refused_from_.size() >= kRefusedNamedMax) return;
-      if (++refused_from_[ip] > 1) return;
-    }
-    spdlog::warn(
-        "refused a connection with {}: usually one with another cluster's key, or none (TLS: {}); "
-        "further ones are counted only",
-        ip, what);
-  }
-
-  std::vector<RefusedAddress> RefusedAddresses() const {
-    std::vector<RefusedAddress> addresses;
-    {
-      const std::lock_guard lock(refused_mutex_);
-      for (const auto& [ip, connections] : refused_from_) addresses.push_back({ip, connections});
-    }
-    std::ranges::stable_sort(addresses, std::ranges::greater(), &RefusedAddress::connections);
-    if (addresses.size() > kRefusedShownMax) addresses.resize(kRefusedShownMax);
-    return addresses;
   }
 
   const SwarmOptions options_;
@@ -435,9 +410,7 @@ class Swarm::Impl final : public LinkListener {
   std::optional<Dialer> dialer_;
   bool started_ = false;           // on the loop
   std::vector<Loop::Task> early_;  // on the loop
-  mutable std::mutex refused_mutex_;
-  std::map<std::string, std::uint64_t> refused_from_;  // guarded by refused_mutex_
-  std::atomic<std::uint64_t> refused_ = 0;
+  Strangers strangers_;
   std::atomic<std::uint64_t> late_ = 0;
   std::mutex stop_mutex_;
   bool stopped_ = false;  // guarded by stop_mutex_
