@@ -269,6 +269,7 @@ void Fetcher::Restart(Item& item) {
   auto others = exchange_.members.Peers();
   std::erase_if(others, [&](const PeerPtr& peer) { return item.sources.contains(peer); });
   Ask({item.id}, others);
+  if (item.sparing) return FillUp(item);  // of the bases only what was read then was copied
   SetStage(item, Stage::kPreparing);
   exchange_.torrents.Unload(item.id, [this, id = item.id] {
     if (Item* const again = Find(id)) Prepared(id, PartialPieces{again->have, {}});

@@ -118,6 +118,32 @@ TEST_F(HashesTest, AFullDiskTakesWhatIsRead) {
   EXPECT_LT(static_cast<std::size_t>(status.st_blocks) * 512, 2 * kMiB);
 }
 
+// The only one that fetches it as well lacks what is read, of which the next version has the piece.
+TEST_F(HashesTest, AFullDiskTakesWhatASourceLacks) {
+  TestHost host(cluster_, 224);
+  RudeMember member(cluster_, 225);
+  StartWithTheNext(host);
+  host.objects->SetRoom(false);
+  const LinkPtr link = member.Greet(host);
+  ASSERT_TRUE(link);
+  ASSERT_TRUE(host.WaitForPeers(1));
+  PendingRead first(host, id_, 10 * kMiB, 4096);
+  wire::Have have;
+  ToWire(id_, have.add_partial());
+  ASSERT_TRUE(member.Take<wire::Want>(Kind::kWant));
+  link->Send(Kind::kHave, have);
+  ASSERT_TRUE(member.Take<wire::Load>(Kind::kLoad));
+  wire::Loaded loaded;
+  ToWire(id_, loaded.mutable_content());
+  loaded.set_partial(true);
+  loaded.set_layer(Layer());
+  link->Send(Kind::kLoaded, loaded);
+  ExpectRead(host, first, 10 * kMiB, 4096);
+  PendingRead second(host, id_, 14 * kMiB, 4096);
+  ExpectRead(host, second, 14 * kMiB, 4096);
+  EXPECT_EQ(host.swarm->Status().bad_messages, 0U);
+}
+
 // What is mirrored, and read on a full disk, does not come as a whole before there is room.
 TEST_F(HashesTest, AFullDiskFetchesWhatIsRead) {
   TestHost a(cluster_, 208);
