@@ -100,9 +100,9 @@ class ContentTorrents::Impl {
         std::vector<lt::download_priority_t>(PieceCount(id.size), lt::default_priority));
   }
 
-  void Unload(const index::ContentId& id, std::function<void()> closed) {
+  void Unload(const index::ContentId& id, ContentTorrents::Closed closed) {
     const auto found = entries_.find(id);
-    if (found == entries_.end()) return closed();
+    if (found == entries_.end()) return closed({});
     Entry& entry = found->second;
     entry.on_closed.push_back(std::move(closed));
     if (std::exchange(entry.closing, true)) return;
@@ -120,7 +120,8 @@ class ContentTorrents::Impl {
     lt::torrent_handle handle;            // invalid until libtorrent has added it
     std::weak_ptr<ContentPlugin> plugin;  // for the network thread
     std::shared_ptr<TorrentCounters> counters;
-    std::vector<std::function<void()>> on_closed;
+    std::error_code failure;
+    std::vector<ContentTorrents::Closed> on_closed;
   };
 
   lt::add_torrent_params Params(const ContentLoad& load, const Entry& entry) {
@@ -214,9 +215,10 @@ class ContentTorrents::Impl {
     if (entry == nullptr) return;
     const auto waiting = std::exchange(entry->on_closed, {});
     const bool asked = entry->closing;
+    const std::error_code failure = entry->failure;
     entries_.erase(id);
     if (!asked) events_.failed(id, Error::kUnavailable);  // libtorrent did not take it
-    for (const auto& closed : waiting) closed();
+    for (const auto& closed : waiting) closed(failure);
   }
 
   void Take(lt::alert* alert) {
@@ -255,12 +257,15 @@ class ContentTorrents::Impl {
     }
   }
 
+  // What passed is written later, some of it when the torrent is being unloaded. libtorrent tells
+  // of that before it lets go of the torrent, so before Closed.
   void Fail(const lt::torrent_handle& handle, std::error_code error) {
-    for (const auto& [id, entry] : entries_) {
-      if (entry.handle == handle && !entry.closing) {
-        loop_.Post([this, failed = id, error] { events_.failed(failed, error); });
-        return;
-      }
+    for (auto& [id, entry] : entries_) {
+      if (entry.handle != handle) continue;
+      entry.failure = error;
+      if (entry.closing) return;
+      loop_.Post([this, failed = id, error] { events_.failed(failed, error); });
+      return;
     }
   }
 
@@ -296,7 +301,7 @@ void ContentTorrents::WantAll(const index::ContentId& id) { impl_->WantAll(id); 
 std::optional<Loop::Clock::time_point> ContentTorrents::last_unloaded() const {
   return impl_->last_unloaded();
 }
-void ContentTorrents::Unload(const index::ContentId& id, std::function<void()> closed) {
+void ContentTorrents::Unload(const index::ContentId& id, Closed closed) {
   impl_->Unload(id, std::move(closed));
 }
 

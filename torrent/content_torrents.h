@@ -63,8 +63,10 @@ class ContentTorrents {
   void Urge(const index::ContentId& id, const std::vector<std::uint64_t>& now,
             const std::vector<std::uint64_t>& soon);
   void WantAll(const index::ContentId& id);
-  // `closed` when its file is closed; at once if it is not loaded.
-  void Unload(const index::ContentId& id, std::function<void()> closed);
+  // `closed` when its file is closed, at once if it is not loaded; with the error if the disk did
+  // not take or give something meanwhile: then pieces that passed may not be in the file.
+  using Closed = std::function<void(std::error_code)>;
+  void Unload(const index::ContentId& id, Closed closed);
   // When one was unloaded last; nothing if none was yet.
   std::optional<Loop::Clock::time_point> last_unloaded() const;
 

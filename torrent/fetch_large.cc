@@ -18,9 +18,10 @@ constexpr milliseconds kStallMax{3000};     // once bytes have come
 constexpr milliseconds kPatienceMax{10'000};
 constexpr milliseconds kLaterMax{1000};  // for a read of what a base has
 constexpr milliseconds kOthersMax{150};  // for others that fetch the same to be ready
-constexpr std::uint64_t kWorthWaiting = 4 * 1024 * 1024;  // bytes of an object
-constexpr milliseconds kIdleMax{30'000};                  // loaded though nobody reads any more
-constexpr milliseconds kSparedMax{3000};                  // the same, on a full disk
+constexpr std::uint64_t kWorthWaiting = 4 * 1024 * 1024;   // bytes of an object
+constexpr milliseconds kIdleMax{30'000};                   // loaded though nobody reads any more
+constexpr std::uint64_t kUnwrittenMax = 32 * 1024 * 1024;  // bytes; libtorrent keeps half of them
+constexpr milliseconds kSparedMax{3000};                   // the same, on a full disk
 
 }  // namespace
 
@@ -138,6 +139,8 @@ bool Fetcher::TorrentHas(const index::ContentId& id, std::uint64_t piece) {
   item->have[piece] = true;
   item->fetched.insert(piece);
   const std::uint64_t length = index::PieceLength(id.size);
+  item->passed.push_back(piece);
+  if (item->passed.size() > kUnwrittenMax / length + 1) item->passed.pop_front();
   item->progress->done_bytes += std::min(length, id.size - piece * length);
   if (!item->reads.empty()) CheckPieces(*item);
   const bool all = item->progress->done_bytes >= id.size &&
@@ -176,17 +179,29 @@ bool Fetcher::ReadsLater(const Item& item, Clock::time_point before) {
 bool Fetcher::TorrentFailed(const index::ContentId& id, std::error_code error) {
   Item* const item = Find(id);
   if (item == nullptr || item->stage < Stage::kLoading) return false;
-  exchange_.torrents.Unload(id, [this, id, error] {
+  if (item->stage >= Stage::kClosing) return true;  // its end is on the way
+  SetStage(*item, Stage::kClosing);
+  exchange_.torrents.Unload(id, [this, id, error](std::error_code) {
     if (Item* const failed = Find(id)) Retry(*failed, error);
   });
   return true;
 }
 
+// Unloads its torrent and goes on then; not if the disk did not take something: what there is in
+// the file is found out the next time.
+void Fetcher::Unload(const Item& item, std::function<void(Item&)> next) {
+  exchange_.torrents.Unload(item.id,
+                            [this, id = item.id, next = std::move(next)](std::error_code error) {
+                              Item* const unloaded = Find(id);
+                              if (unloaded == nullptr) return;
+                              if (error) return Retry(*unloaded, error);
+                              next(*unloaded);
+                            });
+}
+
 void Fetcher::CloseLarge(Item& item) {
   SetStage(item, Stage::kClosing);
-  exchange_.torrents.Unload(item.id, [this, id = item.id] {
-    if (Item* const closed = Find(id)) Store(*closed);
-  });
+  Unload(item, [this](Item& closed) { Store(closed); });
 }
 
 // Nobody needs it any more: keeps what is there for the next time.
@@ -195,12 +210,10 @@ void Fetcher::LeaveLarge(Item& item) {
   if (item.stage == Stage::kPreparing) return;  // Prepared comes back to it
   const bool running = item.stage == Stage::kRunning;
   SetStage(item, Stage::kClosing);
-  exchange_.torrents.Unload(item.id, [this, id = item.id, running] {
-    Item* const left = Find(id);
-    if (left == nullptr) return;
-    if (running) KeepNote(*left);
-    if (Needed(*left)) return Enqueue(*left);  // wanted again meanwhile
-    ParkAndForget(*left);
+  Unload(item, [this, running](Item& left) {
+    if (running) KeepNote(left);
+    if (Needed(left)) return Enqueue(left);  // wanted again meanwhile
+    ParkAndForget(left);
   });
 }
 
@@ -210,12 +223,10 @@ void Fetcher::SuspendLarge(Item& item) {
   spdlog::debug("object {} has no holder now", index::ToHex(item.id));
   *item.cancelled = true;
   SetStage(item, Stage::kClosing);
-  exchange_.torrents.Unload(item.id, [this, id = item.id] {
-    Item* const left = Find(id);
-    if (left == nullptr) return;
-    KeepNote(*left);
-    Park(*left, kNoHolderRetry);
-    if (!Needed(*left)) MaybeForget(id);
+  Unload(item, [this](Item& left) {
+    KeepNote(left);
+    Park(left, kNoHolderRetry);
+    if (!Needed(left)) MaybeForget(left.id);
   });
 }
 
@@ -271,9 +282,7 @@ void Fetcher::Restart(Item& item) {
   Ask({item.id}, others);
   if (item.sparing) return FillUp(item);  // of the bases only what was read then was copied
   SetStage(item, Stage::kPreparing);
-  exchange_.torrents.Unload(item.id, [this, id = item.id] {
-    if (Item* const again = Find(id)) Prepared(id, PartialPieces{again->have, {}});
-  });
+  Unload(item, [this](Item& again) { Prepared(again.id, PartialPieces{again.have, {}}); });
 }
 
 }  // namespace btfc::torrent

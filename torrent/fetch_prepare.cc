@@ -147,12 +147,10 @@ void Fetcher::PrepareAgain(Item& item) {
 // Of a torrent that runs: takes what bases have.
 void Fetcher::FillUp(Item& item) {
   SetStage(item, Stage::kPreparing);
-  exchange_.torrents.Unload(item.id, [this, id = item.id] {
-    Item* const again = Find(id);
-    if (again == nullptr) return;
-    KeepNote(*again);
-    if (Needed(*again)) return Prepare(*again);
-    ParkAndForget(*again);
+  Unload(item, [this](Item& again) {
+    KeepNote(again);
+    if (Needed(again)) return Prepare(again);
+    ParkAndForget(again);
   });
 }
 
@@ -164,6 +162,14 @@ void Fetcher::KeepNote(const Item& item) {
   });
 }
 
+// Of one that nobody waited for to be unloaded: whether the disk took what was written last.
+void Fetcher::CheckPassed(Item& item) const {
+  const auto file = exchange_.objects.PartialPath(item.id);
+  for (const std::uint64_t piece : item.passed) {
+    item.have[piece] = PieceIsThere(file, item.id, *item.layer, piece);
+  }
+}
+
 void Fetcher::Prepared(const index::ContentId& id, Result<PartialPieces> pieces) {
   Item* const item = Find(id);
   if (item == nullptr) return;
@@ -172,6 +178,7 @@ void Fetcher::Prepared(const index::ContentId& id, Result<PartialPieces> pieces)
   item->have = std::move(pieces.value().have);
   item->later = std::move(pieces.value().later);
   item->checked.clear();
+  item->passed.clear();
   const auto there =
       static_cast<std::uint64_t>(std::count(item->have.begin(), item->have.end(), true));
   item->progress->done_bytes = std::min(there * index::PieceLength(id.size), id.size);

@@ -326,6 +326,7 @@ void Fetcher::Tick() {
 void Fetcher::Close() {
   for (auto& [id, item] : items_) {
     if (item->stage == Stage::kRunning && item->layer) {
+      CheckPassed(*item);
       auto partial = Partial(id);
       partial.file = exchange_.objects.PartialPath(id);
       NotePartial(partial, id, item->have);

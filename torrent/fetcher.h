@@ -56,6 +56,7 @@ class Fetcher final : public Holder::Sharing {
 
   // Of torrents that this class loaded; false if it did not.
   bool TorrentReady(const index::ContentId& id);
+  // In memory; it may not be written yet.
   bool TorrentHas(const index::ContentId& id, std::uint64_t piece);
   bool TorrentFailed(const index::ContentId& id, std::error_code error);
 
@@ -130,6 +131,7 @@ class Fetcher final : public Holder::Sharing {
     std::vector<bool> have;
     std::vector<bool> later;           // the pieces that are copied when the others have come
     std::set<std::uint64_t> fetched;   // the pieces that came from others
+    std::deque<std::uint64_t> passed;  // the last of them, which may not be written yet
     std::set<std::uint64_t> checked;   // pieces that were found in the file, for reads
     std::set<std::uint64_t> checking;  // pieces that are looked for there
     std::uint64_t received_bytes = 0;  // at the last look
@@ -193,6 +195,7 @@ class Fetcher final : public Holder::Sharing {
   bool WaitsForOthers(const Item& item) const;
   static bool OnlyLater(const Item& item);
   static bool ReadsLater(const Item& item, Clock::time_point before);
+  void Unload(const Item& item, std::function<void(Item&)> next);
   void CloseLarge(Item& item);
   void TickLarge(Item& item);
   void Restart(Item& item);
@@ -212,6 +215,7 @@ class Fetcher final : public Holder::Sharing {
   std::vector<BaseObject> KnownBases(const std::vector<index::ContentId>& ids) const;
   PartialFile Partial(const index::ContentId& id) const;
   void KeepNote(const Item& item);
+  void CheckPassed(Item& item) const;
 
   // fetch_read.cc
   static bool Lacks(const Item& item, std::uint64_t first, std::uint64_t last);  // any piece

@@ -178,7 +178,7 @@ void Holder::CloseSeed(const index::ContentId& id, std::function<void()> closed)
   Seed& seed = found->second;
   *seed.cancelled = true;
   seed.closing = true;
-  exchange_.torrents.Unload(id, [this, id, closed = std::move(closed)] {
+  exchange_.torrents.Unload(id, [this, id, closed = std::move(closed)](std::error_code) {
     const auto gone = seeds_.find(id);
     if (gone != seeds_.end()) {
       // Who asked while it closed is served by loading it again, or told that it is gone.
