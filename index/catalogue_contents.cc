@@ -120,15 +120,18 @@ Result<Node> Catalogue::Commit(Ino ino, const NewVersion& version, bool still_op
     row.content = version.id;
     row.mtime_ns = version.mtime_ns;
     row.inline_bytes = version.inline_bytes;
-    auto replaced = session.VersionStamps(ino);
-    if (const auto set = session.tables().GetRegister(ino, kMtimeRegister)) {
-      replaced.push_back(set->stamp);
+    auto replaced = inode.head == 0 ? std::vector<Stamp>() : session.VersionStamps(ino);
+    if (inode.set_time != 0) {
+      replaced.push_back(session.tables().GetRegister(ino, kMtimeRegister)->stamp);
     }
     row.stamp = session.Now(replaced);
     row.dot = row.commit = session.NextDot();
-    const std::int64_t shown_ns = CtimeOf(session, ino);
-    session.Merge(std::move(row));
-    if (version.ctime_ns != 0) SetCtime(session, ino, std::max(shown_ns, version.ctime_ns));
+    if (inode.pending && inode.head == 0) {
+      session.WriteFirst(row, version.ctime_ns != 0 ? version.ctime_ns : row.stamp.time_ns);
+    } else {
+      session.Merge(std::move(row));
+      if (version.ctime_ns != 0) SetCtime(session, ino, std::max(inode.ctime_ns, version.ctime_ns));
+    }
     if (!still_open) {
       DropNote(session, ino);
     } else if (inode.pending) {

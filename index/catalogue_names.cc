@@ -10,12 +10,23 @@ Result<Ino> FolderFor(Session& session, Ino folder) {
   return reader.Folder(folder);
 }
 
+AtName LinksAtName(Session& session, const Slot& spot) {
+  AtName at;
+  for (auto& link : session.tables().LinksAt(spot)) {
+    if ((link.state & kShown) != 0) {
+      at.shown = std::move(link);
+    } else {
+      at.others = true;
+    }
+  }
+  return at;
+}
+
 Result<Link> ShownLink(Session& session, const Slot& spot) {
   if (spot.name.size() > kNameMax) return Errno(ENAMETOOLONG);
-  for (auto& link : session.tables().LinksAt(spot)) {
-    if ((link.state & kShown) != 0) return std::move(link);
-  }
-  return Errno(ENOENT);
+  auto at = LinksAtName(session, spot);
+  if (!at.shown) return Errno(ENOENT);
+  return *std::move(at.shown);
 }
 
 bool IsShown(Session& session, const Slot& spot) {
@@ -27,11 +38,11 @@ bool IsShown(Session& session, const Slot& spot) {
 
 Result<Node> NodeOf(Session& session, Ino ino) { return Reader(session.tables().db()).Get(ino); }
 
-Removed RemovedOf(Session& session, Ino ino) {
-  const InodeBrief inode = session.tables().Brief(ino);
-  return {.ino = ino,
+Removed RemoveName(Session& session, const AtName& name, const InodeBrief& inode, Ino waiting) {
+  session.Unlink(*name.shown, inode, !name.others, waiting);
+  return {.ino = inode.ino,
           .kind = inode.kind.value_or(Kind::kFile),
-          .nlink = static_cast<std::uint32_t>(inode.nlink)};
+          .nlink = static_cast<std::uint32_t>(inode.nlink - 1)};
 }
 
 Dot DotFor(Session& session, const InodeBrief& inode) {
@@ -154,11 +165,11 @@ Result<Removed> Catalogue::Unlink(Ino parent, std::string_view name) {
   return impl_->WriteToFree(Record(Operation::kUnlink, parent, name),
                             [&](Session& session) -> Result<Removed> {
                               BOOST_OUTCOME_TRYA(spot, SpotFor(session, parent, name));
-                              BOOST_OUTCOME_TRYA(link, ShownLink(session, spot));
-                              if (session.tables().Brief(link.ino).kind == Kind::kFolder)
-                                return Errno(EISDIR);
-                              session.Unlink(link);
-                              return RemovedOf(session, link.ino);
+                              const AtName at = LinksAtName(session, spot);
+                              if (!at.shown) return Errno(ENOENT);
+                              const InodeBrief inode = session.tables().Brief(at.shown->ino);
+                              if (inode.kind == Kind::kFolder) return Errno(EISDIR);
+                              return RemoveName(session, at, inode);
                             });
 }
 
@@ -166,13 +177,13 @@ Result<Removed> Catalogue::RemoveFolder(Ino parent, std::string_view name) {
   return impl_->WriteToFree(Record(Operation::kRemoveFolder, parent, name),
                             [&](Session& session) -> Result<Removed> {
                               BOOST_OUTCOME_TRYA(spot, SpotFor(session, parent, name));
-                              BOOST_OUTCOME_TRYA(link, ShownLink(session, spot));
-                              if (session.tables().Brief(link.ino).kind != Kind::kFolder)
-                                return Errno(ENOTDIR);
-                              if (!IsEmpty(session, link.ino)) return Errno(ENOTEMPTY);
-                              session.PublishRemovalsIn(link.ino);
-                              session.Unlink(link);
-                              return RemovedOf(session, link.ino);
+                              const AtName at = LinksAtName(session, spot);
+                              if (!at.shown) return Errno(ENOENT);
+                              const InodeBrief inode = session.tables().Brief(at.shown->ino);
+                              if (inode.kind != Kind::kFolder) return Errno(ENOTDIR);
+                              if (!IsEmpty(session, inode.ino)) return Errno(ENOTEMPTY);
+                              session.PublishRemovalsIn(inode.ino);
+                              return RemoveName(session, at, inode);
                             });
 }
 

@@ -6,19 +6,34 @@
 
 namespace btfc::index {
 
-void MoveTo(Session& session, const Link& link, const Slot& spot, const Stamp& stamp) {
+namespace {
+
+// What a name shows.
+struct Shown {
+  Shown(Session& session, const AtName& name)
+      : at(name), inode(session.tables().Brief(name.shown->ino)) {}
+  AtName at;
+  InodeBrief inode;
+  const Link& link() const { return *at.shown; }
+  bool IsFolder() const { return inode.kind == Kind::kFolder; }
+};
+
+PlaceRow Moved(const Link& link, const Slot& spot, const Stamp& stamp) {
   PlaceRow row = link;
   row.spot = spot;
   row.stamp = stamp;
+  if (link.dot.n != 0) row.previous = link.spot;
+  return row;
+}
+
+// Nothing may be shown at the new place any more.
+void MoveTo(Session& session, const Link& link, PlaceRow row) {
   if (link.dot.n != 0) {
-    session.PublishRemovalsAt(spot);
-    row.previous = link.spot;
+    session.PublishRemovalsAt(row.spot);
     row.dot = session.NextDot();
   }
   session.Merge(row);
 }
-
-namespace {
 
 // Whether `folder` is `top` or somewhere below it.
 bool IsBelow(Session& session, Ino folder, Ino top) {
@@ -31,10 +46,6 @@ bool IsBelow(Session& session, Ino folder, Ino top) {
   return folder == top;
 }
 
-bool IsFolder(Session& session, const Link& link) {
-  return session.tables().Brief(link.ino).kind == Kind::kFolder;
-}
-
 // The stamps that a move of a link, or its replacement, has to be later than.
 void AddStamps(Session& session, const Link& link, std::vector<Stamp>& stamps) {
   stamps.push_back(link.stamp);
@@ -42,32 +53,39 @@ void AddStamps(Session& session, const Link& link, std::vector<Stamp>& stamps) {
   stamps.insert(stamps.end(), versions.begin(), versions.end());
 }
 
-Result<void> CheckMove(Session& session, const Link& link, Ino new_parent) {
-  if (IsFolder(session, link) && IsBelow(session, new_parent, link.ino)) return Errno(EINVAL);
+Result<void> CheckMove(Session& session, const Shown& moved, Ino new_parent) {
+  if (moved.IsFolder() && IsBelow(session, new_parent, moved.inode.ino)) return Errno(EINVAL);
   return Ok();
 }
 
-Result<void> CheckReplace(Session& session, const Link& link, const Link& over) {
-  const bool folder = IsFolder(session, link);
-  const bool over_folder = IsFolder(session, over);
-  if (folder && !over_folder) return Errno(ENOTDIR);
-  if (!folder && over_folder) return Errno(EISDIR);
-  if (!over_folder) return Ok();
-  BOOST_OUTCOME_TRYA(entries, Reader(session.tables().db()).List(over.ino, 0, 1));
+Result<void> CheckReplace(Session& session, const Shown& moved, const Shown& over) {
+  if (moved.IsFolder() && !over.IsFolder()) return Errno(ENOTDIR);
+  if (!moved.IsFolder() && over.IsFolder()) return Errno(EISDIR);
+  if (!over.IsFolder()) return Ok();
+  BOOST_OUTCOME_TRYA(entries, Reader(session.tables().db()).List(over.inode.ino, 0, 1));
   if (!entries.empty()) return Errno(ENOTEMPTY);
   return Ok();
 }
 
-Result<void> Exchange(Session& session, const Link& a, const Link& b) {
-  BOOST_OUTCOME_TRYV(CheckMove(session, a, b.up));
-  BOOST_OUTCOME_TRYV(CheckMove(session, b, a.up));
+Result<void> Exchange(Session& session, const Shown& a, const Shown& b) {
+  const Slot of_a{a.link().up, a.link().spot.name};
+  const Slot of_b{b.link().up, b.link().spot.name};
+  BOOST_OUTCOME_TRYV(CheckMove(session, a, of_b.folder));
+  BOOST_OUTCOME_TRYV(CheckMove(session, b, of_a.folder));
   std::vector<Stamp> stamps;
-  AddStamps(session, a, stamps);
-  AddStamps(session, b, stamps);
+  AddStamps(session, a.link(), stamps);
+  AddStamps(session, b.link(), stamps);
   const Stamp stamp = session.Now(stamps);
-  MoveTo(session, a, {b.up, b.spot.name}, stamp);
-  MoveTo(session, b, {a.up, a.spot.name}, stamp);
+  MoveTo(session, a.link(), Moved(a.link(), of_b, stamp));
+  MoveTo(session, b.link(), Moved(b.link(), of_a, stamp));
   return Ok();
+}
+
+// `over` goes: its name is another file's now.
+Removed Replace(Session& session, const Link& link, const Shown& over) {
+  const bool waits = link.dot.n == 0;
+  if (!waits && over.IsFolder()) session.PublishRemovalsIn(over.inode.ino);
+  return RemoveName(session, over.at, over.inode, waits ? link.ino : 0);
 }
 
 struct Move {
@@ -76,34 +94,35 @@ struct Move {
 };
 
 Result<std::optional<Removed>> RenameIn(Session& session, const Move& move) {
-  BOOST_OUTCOME_TRYA(link, ShownLink(session, move.from));
-  const auto found = ShownLink(session, move.to);
+  const AtName from = LinksAtName(session, move.from);
+  if (!from.shown) return Errno(ENOENT);
+  const AtName to = LinksAtName(session, move.to);
   const bool exchange = (move.flags & kExchange) != 0;
-  if (exchange && !found) return found.error();
-  if (found && (move.flags & kNoReplace) != 0) return Errno(EEXIST);
+  if (exchange && !to.shown) return Errno(ENOENT);
+  if (to.shown && (move.flags & kNoReplace) != 0) return Errno(EEXIST);
+  const Link& link = *from.shown;
   // Two names of one file, or the same name twice: nothing is to be done, says POSIX.
-  if (found && found.value().ino == link.ino) return std::optional<Removed>();
+  if (to.shown && to.shown->ino == link.ino) return std::optional<Removed>();
+  const Shown moved(session, from);
+  std::optional<Shown> over;
+  if (to.shown) over.emplace(session, to);
   if (exchange) {
-    BOOST_OUTCOME_TRYV(Exchange(session, link, found.value()));
+    BOOST_OUTCOME_TRYV(Exchange(session, moved, *over));
     return std::optional<Removed>();
   }
-  BOOST_OUTCOME_TRYV(CheckMove(session, link, move.to.folder));
-  if (found) {
-    BOOST_OUTCOME_TRYV(CheckReplace(session, link, found.value()));
+  BOOST_OUTCOME_TRYV(CheckMove(session, moved, move.to.folder));
+  if (over) {
+    BOOST_OUTCOME_TRYV(CheckReplace(session, moved, *over));
   }
 
   std::vector<Stamp> stamps;
   AddStamps(session, link, stamps);
-  if (found) AddStamps(session, found.value(), stamps);
-  const Stamp stamp = session.Now(stamps);
+  if (over) AddStamps(session, over->link(), stamps);
+  const PlaceRow row = Moved(link, move.to, session.Now(stamps));
   std::optional<Removed> removed;
-  if (found) {
-    const bool waits = link.dot.n == 0;
-    if (!waits) session.PublishRemovalsIn(found.value().ino);
-    session.Unlink(found.value(), waits ? link.ino : 0);
-    removed = RemovedOf(session, found.value().ino);
-  }
-  MoveTo(session, link, move.to, stamp);
+  if (over) removed = Replace(session, link, *over);
+  const bool alone = !from.others && !to.others;
+  if (!alone || !session.MoveAlone(link, row)) MoveTo(session, link, row);
   if ((move.flags & kWhiteout) != 0) {
     NewNode whiteout;
     whiteout.kind = Kind::kCharDevice;

@@ -204,7 +204,7 @@ std::vector<HeldVersion> Session::Heads(Ino ino, bool* undeleted) {
 std::vector<HeldVersion> Session::HeadsAmong(Ino ino, std::vector<HeldVersion> heads,
                                              bool* undeleted) {
   if (undeleted != nullptr) *undeleted = false;
-  if (heads.empty()) return heads;
+  if (heads.empty() || (heads.size() == 1 && undeleted == nullptr)) return heads;
   const Summary removed = tables_.RemovedContext(ino);
   const auto deleted = [&removed](const auto& version) { return Covers(removed, version.commit); };
   if (!std::all_of(heads.begin(), heads.end(), deleted)) {
@@ -218,9 +218,10 @@ std::vector<HeldVersion> Session::HeadsAmong(Ino ino, std::vector<HeldVersion> h
 }
 
 // A user has the best head before him and so overwrites it.
-Known Session::KnownOf(Ino ino, bool user) {
+Known Session::KnownOf(Ino ino, bool user) { return KnownOf(ino, tables_.Versions(ino), user); }
+
+Known Session::KnownOf(Ino ino, std::vector<HeldVersion> versions, bool user) {
   Known known;
-  auto versions = tables_.Versions(ino);
   for (const auto& version : versions) known = known.SetAside(version.known, version.commit);
   if (!user) return known;
   const auto heads = HeadsAmong(ino, std::move(versions), nullptr);

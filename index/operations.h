@@ -18,17 +18,21 @@ inline constexpr std::size_t kOwnerNameMax = 256;     // bytes
 Result<Ino> FolderFor(Session& session, Ino folder);
 // The link that a name shows; ENOENT.
 Result<Link> ShownLink(Session& session, const Slot& spot);
+struct AtName {
+  std::optional<Link> shown;
+  bool others = false;  // that are not shown
+};
+AtName LinksAtName(Session& session, const Slot& spot);
 bool IsShown(Session& session, const Slot& spot);
 Result<Node> NodeOf(Session& session, Ino ino);
 // The mtime that somebody set, from now on.
 void WriteMtime(Session& session, Ino ino, std::int64_t mtime_ns);
-Removed RemovedOf(Session& session, Ino ino);
+// A name goes, with its link. See Session::Unlink.
+Removed RemoveName(Session& session, const AtName& name, const InodeBrief& inode, Ino waiting = 0);
 // A dot for a row of this inode, none while it waits for its first content.
 Dot DotFor(Session& session, const InodeBrief& inode);
 Result<void> CheckAttributes(const AttributesRow& row);
 // A new inode at a free name, without further checks.
 Ino MakeAt(Session& session, const Slot& spot, const NewNode& node);
-// The link gets another place and name. Nothing may be shown there any more.
-void MoveTo(Session& session, const Link& link, const Slot& spot, const Stamp& stamp);
 
 }  // namespace btfc::index

@@ -8,8 +8,7 @@
 
 namespace btfc::index {
 
-void Session::Unlink(const Link& link, Ino waiting) {
-  const InodeBrief inode = tables_.Brief(link.ino);
+void Session::Unlink(const Link& link, const InodeBrief& inode, bool alone, Ino waiting) {
   const bool last = inode.nlink == 1;
   if (last) {
     // A removal by this host's own user: what is still being written to it is never committed.
@@ -37,10 +36,12 @@ void Session::Unlink(const Link& link, Ino waiting) {
   row.link = link.link;
   row.seen = link.stamp;
   row.time_ns = context_.now_ns;
-  if (last) row.known = KnownOf(link.ino, true);
+  const auto versions = last ? tables_.Versions(link.ino) : std::vector<HeldVersion>();
+  row.known = KnownOf(link.ino, versions, true);
   if (waiting == 0) {
     row.dot = NextDot();
-    return Merge(std::move(row));
+    if (!alone || !RemoveAlone(link, inode, versions, row)) Merge(std::move(row));
+    return;
   }
   auto put = tables_.db().Prepare(
       "INSERT OR REPLACE INTO pending_removal (link, ino, seen_time, seen_dev, seen_life, "
@@ -50,6 +51,7 @@ void Session::Unlink(const Link& link, Ino waiting) {
   tables_.Bind(put, row.seen);
   put << tables_.devices().EncodeKnown(tables_.db(), row.known) << row.time_ns;
   put.Run();
+  if (alone && TakeAlone(link, inode, row.time_ns)) return;
   RefreshLink(link.link);
   if (link.up != 0) ChangedFolder(link.up, row.time_ns);
 }
@@ -74,9 +76,17 @@ void Session::PublishRemoval(LinkNo link) {
   // Another host may have moved the link meanwhile, so that another folder changes than the one
   // that the user removed it from: whoever keeps that folder's attributes is told.
   const bool watching = std::exchange(watching_, true);
-  Merge(std::move(row));
-  RefreshLink(link);  // also if the merge had nothing new
+  if (!RemoveTaken(row)) {
+    Merge(std::move(row));
+    RefreshLink(link);  // also if the merge had nothing new
+  }
   watching_ = watching;
+}
+
+bool Session::RemoveTaken(const RemovalRow& row) {
+  const auto link = tables_.GetLink(row.link);
+  if (!link) return false;
+  return RemoveAlone(*link, tables_.Brief(link->ino), tables_.Versions(link->ino), row);
 }
 
 void Session::PublishRemovalsOf(Ino waiting) {
@@ -109,27 +119,25 @@ void Session::PublishFound(Statement& find) {
 
 void Session::Publish(Ino file) {
   Tables& tables = tables_;
-  auto inode = tables.db().Prepare(
-      "UPDATE inode SET pending = 0, dot_dev = ?, dot_n = ?, a_dot_dev = ?, a_dot_n = ? "
-      "WHERE ino = ?");
-  tables.Bind(inode, NextDot());
-  tables.Bind(inode, NextDot());
-  inode << file;
-  inode.Run();
+  const Dot inode = NextDot();
+  const Dot attributes = NextDot();
   for (auto& row : tables.GetRegisters(file)) {
     row.dot = NextDot();
     tables.PutRegister(row);
   }
   PublishRemovalsOf(file);
+  int live = 0;
   for (const LinkNo no : tables.LinksOf(file)) {
     const auto link = tables.GetLink(no);
+    if (PublishAlone(*link)) {
+      ++live;
+      continue;
+    }
     PublishRemovalsAt({link->up, link->spot.name});
-    auto place = tables.db().Prepare("UPDATE place SET dot_dev = ?, dot_n = ? WHERE link = ?");
-    tables.Bind(place, NextDot());
-    place << no;
-    place.Run();
+    tables.PutDot(no, NextDot());
     RefreshLink(no);
   }
+  tables.PutPublished(file, inode, attributes, live);
 }
 
 void Session::DropPending(Ino file) {

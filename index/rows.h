@@ -139,6 +139,7 @@ struct InodeBrief {
   std::int64_t set_time = 0;
   Ino copy_of = 0;
   std::int64_t mtime_ns = 0;
+  std::int64_t ctime_ns = 0;
 };
 
 struct HeldVersion : VersionRow {

@@ -1,8 +1,9 @@
 // The working state of one write transaction: what merging touched, and so what has to be derived
-// again, repaired, and told to the mount. The rules of replication are here, in four parts:
+// again, repaired, and told to the mount. The rules of replication are here, in five parts:
 //   merge.cc    rows join into the tables
 //   derive.cc   liveness, folders after merges, names shown, figures of inodes
 //   repair.cc   ordinary rows that make a filesystem of it again
+//   alone.cc    what all that comes to for a link that nothing else touches
 //   publish.cc  a file's rows, kept back until its first content, get their dots
 // On the thread that writes, inside its transaction.
 #pragma once
@@ -88,12 +89,20 @@ class Session {
   // --- publish.cc
   // The link goes, by this host's user. For `waiting`, a file not published yet, that takes its
   // place, others hear of it when that one is published.
-  void Unlink(const Link& link, Ino waiting = 0);
+  // `alone`: no other link is at its name.
+  void Unlink(const Link& link, const InodeBrief& inode, bool alone, Ino waiting = 0);
   void Publish(Ino file);
   // A published link takes this name: removals that waited there wait no longer.
   void PublishRemovalsAt(const Slot& spot);
   void PublishRemovalsIn(Ino folder);  // the folder is about to go
   void DropPending(Ino file);          // never published, no name left, nobody holds it
+
+  // --- alone.cc
+  // A later place in the same folder, at a name that no link of this host's users has; or none.
+  // False: to be merged as other rows are.
+  bool MoveAlone(const Link& link, PlaceRow row);
+  // The first version of a file, with the first rows of it that others get.
+  void WriteFirst(const VersionRow& row, std::int64_t ctime_ns);
 
   // --- ends
   // From here on, what changes is told. Finish begins with it for a local operation, whose own
@@ -116,11 +125,18 @@ class Session {
   void Widen(const HeldVersion& held, const Known& known);
   void ToHistory(const HeldVersion& held);
 
+  // alone.cc
+  bool RemoveAlone(const Link& link, const InodeBrief& inode,
+                   const std::vector<HeldVersion>& versions, const RemovalRow& row);
+  bool TakeAlone(const Link& link, const InodeBrief& inode, std::int64_t time_ns);
+  bool PublishAlone(const Link& link);
+
   // history.cc
   void Archive(const VersionRow& row, const std::string& inline_bytes);
   void ThinOut(Ino ino);
 
   // derive.cc
+  Known KnownOf(Ino ino, std::vector<HeldVersion> versions, bool user);
   std::vector<HeldVersion> HeadsAmong(Ino ino, std::vector<HeldVersion> versions, bool* undeleted);
   bool Usable(Ino folder);
   bool AliveAfter(const std::optional<Stamp>& seen, const Link& link, const InodeBrief& inode);
@@ -139,6 +155,7 @@ class Session {
 
   // publish.cc
   void PublishRemoval(LinkNo link);
+  bool RemoveTaken(const RemovalRow& row);
   void PublishRemovalsOf(Ino waiting);
   void PublishFound(Statement& find);  // links of pending_removal
 

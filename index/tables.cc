@@ -166,7 +166,7 @@ InodeBrief Tables::Brief(Ino ino) {
 std::optional<InodeBrief> Tables::FindBrief(Ino ino) {
   auto find = db_.Prepare(
       "SELECT id, kind, pending, live_links, nlink, head, undeleted, set_time, copy_of, "
-      "mtime FROM inode WHERE ino = ?");
+      "mtime, ctime FROM inode WHERE ino = ?");
   find << ino;
   if (!find.Step()) return std::nullopt;
   InodeBrief brief;
@@ -181,6 +181,7 @@ std::optional<InodeBrief> Tables::FindBrief(Ino ino) {
   brief.set_time = find.Int(7);
   brief.copy_of = find.Unsigned(8);
   brief.mtime_ns = find.Int(9);
+  brief.ctime_ns = find.Int(10);
   return brief;
 }
 
@@ -312,6 +313,30 @@ Summary Tables::RemovedContext(Ino ino) {
 void Tables::PutRemovedContext(Ino ino, const Summary& removed) {
   auto put = db_.Prepare("UPDATE inode SET removed = ? WHERE ino = ?");
   put << devices_.Encode(db_, removed) << ino;
+  put.Run();
+}
+
+void Tables::PutGone(Ino ino, const Summary& removed, std::int64_t time_ns, std::int64_t now_ns) {
+  auto put = db_.Prepare(
+      "UPDATE inode SET removed = ?2, undeleted = 0, live_links = 0, nlink = 0, "
+      "gone = CASE gone WHEN 0 THEN ?4 ELSE gone END, ctime = max(ctime, ?3) WHERE ino = ?1");
+  put << ino;
+  if (removed.empty()) {
+    put << nullptr;
+  } else {
+    put << devices_.Encode(db_, removed);
+  }
+  put << time_ns << now_ns;
+  put.Run();
+}
+
+void Tables::PutPublished(Ino ino, const Dot& inode, const Dot& attributes, int live_links) {
+  auto put = db_.Prepare(
+      "UPDATE inode SET pending = 0, dot_dev = ?, dot_n = ?, a_dot_dev = ?, a_dot_n = ?, "
+      "live_links = live_links + ? WHERE ino = ?");
+  Bind(put, inode);
+  Bind(put, attributes);
+  put << live_links << ino;
   put.Run();
 }
 

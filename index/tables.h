@@ -48,6 +48,10 @@ class Tables {
   void PutRegister(const RegisterRow& row);
   Summary RemovedContext(Ino ino);
   void PutRemovedContext(Ino ino, const Summary& removed);
+  // Its last name went, with all of its versions.
+  void PutGone(Ino ino, const Summary& removed, std::int64_t time_ns, std::int64_t now_ns);
+  // The inode and its attributes get their dots, and so many links are live now.
+  void PutPublished(Ino ino, const Dot& inode, const Dot& attributes, int live_links);
 
   // --- links
   std::optional<Link> GetLink(LinkNo link);  // nothing while only its removal has come
@@ -55,7 +59,11 @@ class Tables {
   std::vector<LinkNo> LinksIn(Ino up);
   std::vector<Link> LinksAt(const Slot& spot);  // spot.folder: after merges
   std::optional<Link> FolderLink(Ino folder);
-  void PutPlace(const PlaceRow& row);  // its mark as a conflict goes
+  void PutPlace(const PlaceRow& row);                 // its mark as a conflict goes
+  void PutMoved(const PlaceRow& row, bool conflict);  // of the same inode
+  void PutHidden(const Link& link);                   // the state of one that is not shown
+  void PutPublished(const Link& link);                // dot and state
+  void PutDot(LinkNo link, const Dot& dot);
   void PutDerived(const Link& link, bool conflict);
   void DropPlace(LinkNo link);
 

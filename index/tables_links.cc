@@ -88,6 +88,42 @@ void Tables::PutPlace(const PlaceRow& row) {
   put.Run();
 }
 
+void Tables::PutMoved(const PlaceRow& row, bool conflict) {
+  auto put = db_.Prepare(
+      "UPDATE place SET parent = ?, name = ?, prev_parent = ?, prev_name = ?, time = ?, dev = ?, "
+      "life = ?, sub = ?, dot_dev = ?, dot_n = ?, extra = ?, conflict = nullif(?, 0) "
+      "WHERE link = ?");
+  put << row.spot.folder << row.spot.name;
+  if (row.previous) {
+    put << row.previous->folder << row.previous->name;
+  } else {
+    put << nullptr << nullptr;
+  }
+  BindHead(put, row);
+  put << conflict << row.link;
+  put.Run();
+}
+
+void Tables::PutHidden(const Link& link) {
+  auto put = db_.Prepare("UPDATE place SET state = ?, conflict = NULL WHERE link = ?");
+  put << link.state << link.link;
+  put.Run();
+}
+
+void Tables::PutPublished(const Link& link) {
+  auto put = db_.Prepare("UPDATE place SET dot_dev = ?, dot_n = ?, state = ? WHERE link = ?");
+  Bind(put, link.dot);
+  put << link.state << link.link;
+  put.Run();
+}
+
+void Tables::PutDot(LinkNo link, const Dot& dot) {
+  auto put = db_.Prepare("UPDATE place SET dot_dev = ?, dot_n = ? WHERE link = ?");
+  Bind(put, dot);
+  put << link;
+  put.Run();
+}
+
 void Tables::PutDerived(const Link& link, bool conflict) {
   auto put = db_.Prepare(
       "UPDATE place SET up = nullif(?, 0), state = ?, merged = nullif(?, 0), "
