@@ -100,15 +100,7 @@ bool Bridge::HasRoom(std::uint64_t bytes) {
   if (::statvfs(store_.objects_folder().c_str(), &disk) != 0) return true;
   const std::uint64_t block = disk.f_frsize;
   const std::uint64_t left = std::min<std::uint64_t>(disk.f_blocks * block / 20, kLeftFreeMax);
-  const bool room = disk.f_bavail * block >= bytes + left;
-  if (full_.exchange(!room) == !room) return room;
-  if (room) {
-    spdlog::info("there is room again: fetching goes on");
-  } else {
-    spdlog::warn("the disk of {} is nearly full: what nobody reads is not fetched any more",
-                 store_.objects_folder().parent_path().string());
-  }
-  return room;
+  return disk.f_bavail * block >= bytes + left;
 }
 
 Result<void> Bridge::Arrived(const index::ContentId& id) {

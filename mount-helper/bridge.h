@@ -48,7 +48,6 @@ class Bridge final : public fs::ContentSource, public torrent::ObjectPort {
   fs::ObjectStore& store_;
   std::atomic<torrent::Swarm*> swarm_ = nullptr;
   std::atomic<fs::Files*> files_ = nullptr;
-  std::atomic<bool> full_ = false;  // said in the log
 };
 
 }  // namespace btfc::mount_helper

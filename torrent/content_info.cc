@@ -125,4 +125,14 @@ index::Hash HashPiece(std::string_view bytes, std::uint64_t object_size) {
   return Root(std::move(leaves), index::Hash{}, width);
 }
 
+std::uint64_t DataBytes(const index::ContentId& id, const std::vector<index::Hash>& layer) {
+  if (layer.size() < 2) return id.size;
+  const std::uint64_t length = index::PieceLength(id.size);
+  const index::Hash block = Sha256Of(std::string(index::kBlockSize, '\0'));
+  const index::Hash zeros = Root({block}, block, length / index::kBlockSize);
+  // The last one may be short.
+  const auto holes = std::count(layer.begin(), std::prev(layer.end()), zeros);
+  return id.size - static_cast<std::uint64_t>(holes) * length;
+}
+
 }  // namespace btfc::torrent

@@ -34,5 +34,7 @@ const index::Hash& PieceHash(const index::ContentId& id, const std::vector<index
                              std::uint64_t piece);
 // Hash of one piece's bytes as it stands in the layer of an object of that size.
 index::Hash HashPiece(std::string_view bytes, std::uint64_t object_size);
+// Bytes of the pieces that are not all zeros: what its file takes on the disk, at most.
+std::uint64_t DataBytes(const index::ContentId& id, const std::vector<index::Hash>& layer);
 
 }  // namespace btfc::torrent

@@ -48,6 +48,13 @@ void Fetcher::SendLoad(Item& item, const PeerPtr& peer, bool layer) {
   peer->link->Send(Kind::kLoad, load);
 }
 
+// Now it is known how much room it takes.
+void Fetcher::LayerCame(Item& item) {
+  if (!item.reads.empty() || exchange_.objects.HasRoom(Planned())) return Prepare(item);
+  SetStage(item, Stage::kReady);
+  NoteRoom(false);
+}
+
 void Fetcher::TakeLoaded(const PeerPtr& peer, const wire::Loaded& loaded) {
   const auto id = FromWire(loaded.content());
   if (!id) return exchange_.members.Nonsense(peer->link, "a malformed answer to a load");
@@ -62,7 +69,7 @@ void Fetcher::TakeLoaded(const PeerPtr& peer, const wire::Loaded& loaded) {
   }
   source.loaded = true;
   if (item->stage == Stage::kLayer) {
-    if (item->layer) Prepare(*item);
+    if (item->layer) LayerCame(*item);
   } else if (item->stage == Stage::kLoading || item->stage == Stage::kRunning) {
     ConnectTo(*item, peer);
     if (item->stage == Stage::kLoading) Run(*id);

@@ -26,11 +26,11 @@ void Fetcher::Prepare(Item& item) {
   const index::ContentId id = item.id;
   exchange_.disk.Post([this, id, layer = item.layer, partial = Partial(id),
                        cancelled = item.cancelled, read = PiecesRead(item), wanted = item.wanted,
-                       hooks = HooksOf(item)]() mutable {
+                       takes = Takes(item), hooks = HooksOf(item)]() mutable {
     partial.file = exchange_.objects.PartialPath(id);
     const auto bases = exchange_.objects.Bases(id);
     // Whoever reads is served on a full disk, too, but with no more than that takes.
-    const bool sparing = !read.empty() && !exchange_.objects.HasRoom(id.size);
+    const bool sparing = !read.empty() && !exchange_.objects.HasRoom(takes);
     // What its holders write to is gone in a moment. On a lazy host it stays what is asked for.
     const bool hurries = !sparing && (wanted || !exchange_.objects.Needed(id));
     std::error_code ignored;

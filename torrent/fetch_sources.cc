@@ -170,10 +170,15 @@ bool Fetcher::TakeLayer(Item& item, const PeerPtr& peer, std::string& so_far,
     exchange_.members.Nonsense(peer->link, "hashes of another object");
     return false;
   }
-  item.layer = std::make_shared<const std::vector<index::Hash>>(std::move(layer));
+  SetLayer(item, std::make_shared<const std::vector<index::Hash>>(std::move(layer)));
   exchange_.disk.Post(
       [this, id = item.id, kept = item.layer] { exchange_.layers.Keep(id, *kept); });
   return true;
+}
+
+void Fetcher::SetLayer(Item& item, Layer layer) {
+  item.layer = std::move(layer);
+  item.data_bytes = DataBytes(item.id, *item.layer);
 }
 
 // The hashes came from a peer that has nothing else of it.
@@ -181,7 +186,7 @@ void Fetcher::UseLayer(Item& item) {
   item.hashes.clear();
   if (item.stage == Stage::kLayer) {
     if (item.sources.empty() && item.reads.empty()) return Park(item, kRetryFirst);
-    return Prepare(item);
+    return LayerCame(item);
   }
   // What is read may be here already, in part, or come with another version.
   if (item.stage == Stage::kParked && !item.reads.empty()) BeginLarge(item);

@@ -158,31 +158,55 @@ void Fetcher::Pump() {
   }
   if (!ids.empty()) LookAndAsk(ids);
 
-  std::uint64_t planned = 0;  // bytes of what is under way, which the disk may not have taken yet
-  for (const auto* const active : {&active_small_, &active_large_}) {
-    for (const auto& id : *active) planned += id.size;
-  }
-  bool no_room = false;
+  std::uint64_t planned = Planned();
+  bool room = true;
   std::vector<index::ContentId> begin;
   for (const auto* const ready : {&ready_small_, &ready_large_}) {
     const bool small = ready == &ready_small_;
     std::size_t free = small ? kSmallActiveMax : kLargeActiveMax;
     free -= std::min(free, Active(small));
     for (const auto& id : *ready) {
-      const bool urgent = !Find(id)->reads.empty();
+      const Item& item = *Find(id);
+      const bool urgent = !item.reads.empty();
       if (!urgent && free == 0) continue;
-      if (!urgent && !exchange_.objects.HasRoom(planned + id.size)) {
-        no_room = true;
+      const std::uint64_t takes = Takes(item);
+      if (!urgent && !exchange_.objects.HasRoom(planned + takes)) {
+        room = false;
         continue;
       }
       if (!urgent) --free;
-      planned += id.size;
+      planned += takes;
       begin.push_back(id);
     }
   }
-  no_room_ = no_room;
+  NoteRoom(room);
   for (const auto& id : begin) {
     if (Item* const item = Find(id)) Begin(*item);
+  }
+}
+
+// Bytes of the disk. Before the hashes of the pieces have come nobody knows how much of a large
+// object is holes; until then it takes nothing.
+std::uint64_t Fetcher::Takes(const Item& item) {
+  return IsSmall(item.id) ? item.id.size : item.data_bytes;
+}
+
+// Bytes of what is under way, which the disk may not have taken yet.
+std::uint64_t Fetcher::Planned() const {
+  std::uint64_t planned = 0;
+  for (const auto* const active : {&active_small_, &active_large_}) {
+    for (const auto& id : *active) planned += Takes(*items_.at(id));
+  }
+  return planned;
+}
+
+void Fetcher::NoteRoom(bool room) {
+  if (no_room_.exchange(!room) == !room) return;
+  if (room) {
+    spdlog::info("there is room again: fetching goes on");
+  } else {
+    spdlog::warn(
+        "the disk is too full for some of what is to come: it is fetched where it is read");
   }
 }
 
@@ -223,7 +247,8 @@ void Fetcher::LookAndAsk(const std::vector<index::ContentId>& ids) {
       for (const auto& id : missing) {
         Item* const item = Find(id);
         if (item == nullptr) continue;
-        if (const auto layer = layers.find(id); layer != layers.end()) item->layer = layer->second;
+        if (const auto layer = layers.find(id); layer != layers.end())
+          SetLayer(*item, layer->second);
         MaybePark(*item);
       }
     });

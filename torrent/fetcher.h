@@ -128,6 +128,7 @@ class Fetcher final : public Holder::Sharing {
     std::string bytes;
     // large
     Layer layer;
+    std::uint64_t data_bytes = 0;  // of the pieces that are not all zeros, by the layer
     std::vector<bool> have;
     std::vector<bool> later;           // the pieces that are copied when the others have come
     std::set<std::uint64_t> fetched;   // the pieces that came from others
@@ -165,6 +166,9 @@ class Fetcher final : public Holder::Sharing {
   void LookAndAsk(const std::vector<index::ContentId>& ids);
   void MaybePark(Item& item);
   void Park(Item& item, std::chrono::milliseconds retry);
+  static std::uint64_t Takes(const Item& item);
+  std::uint64_t Planned() const;
+  void NoteRoom(bool room);
   void Begin(Item& item);
   void Retry(Item& item, std::error_code error);
   void Store(Item& item);
@@ -181,6 +185,7 @@ class Fetcher final : public Holder::Sharing {
   bool TakeLayer(Item& item, const PeerPtr& peer, std::string& so_far, const std::string& part,
                  std::uint64_t offset);
   void UseLayer(Item& item);
+  static void SetLayer(Item& item, Layer layer);
 
   // fetch_small.cc
   void BeginSmall(Item& item);
@@ -190,6 +195,7 @@ class Fetcher final : public Holder::Sharing {
   // fetch_large.cc
   void BeginLarge(Item& item);
   void SendLoad(Item& item, const PeerPtr& peer, bool layer);
+  void LayerCame(Item& item);
   void ConnectTo(Item& item, const PeerPtr& peer);
   void Run(const index::ContentId& id);
   bool WaitsForOthers(const Item& item) const;

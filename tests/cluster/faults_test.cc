@@ -294,9 +294,9 @@ TEST(FaultsTest, ANearlyFullDiskIsNotFilledByTheMirror) {
   EXPECT_TRUE(Eventually([&] {
     const auto status = lab[1].Status();
     return !status.empty() && status["missing_objects"] == 1 && status["fetching"].empty() &&
-           status["warnings"].dump().find("nearly full") != std::string::npos;
+           status["warnings"].dump().find("too full") != std::string::npos;
   })) << lab[1].Status().dump(1);
-  EXPECT_NE(std::string::npos, lab[1].Log().find("nearly full"));
+  EXPECT_NE(std::string::npos, lab[1].Log().find("too full"));
   WriteFile(lab[1] / "own", "there is room for this");
   // With room again it goes on by itself.
   std::filesystem::remove(lab[1].cache() / "ballast");

@@ -126,6 +126,28 @@ TEST_F(ExchangeTest, LargeObject) {
   }));
 }
 
+// What is holes there takes no room here.
+TEST_F(ExchangeTest, ASparseObjectNeedsRoomForItsDataOnly) {
+  TestHost a(cluster_, 238);
+  TestHost b(cluster_, 239);
+  Connect(a, b);
+  b.objects->SetRoomFor(3 * 1024 * 1024);
+  const auto dense = a.objects->Put(RandomBytes(4 * 1024 * 1024, 4));
+  b.swarm->Want(dense);
+  ASSERT_TRUE(b.WaitUntil([](const SwarmStatus& status) { return status.no_room; }));
+  std::string bytes(32 * 1024 * 1024, '\0');
+  bytes.replace(20 * 1024 * 1024, 5, "bytes");
+  const auto sparse = a.objects->Put(bytes);
+  b.swarm->Want(sparse);
+  ASSERT_TRUE(b.objects->WaitFor(sparse));
+  EXPECT_TRUE(b.objects->Bytes(sparse) == bytes);
+  EXPECT_FALSE(b.objects->Has(dense));
+  EXPECT_TRUE(b.WaitUntil([](const SwarmStatus& status) { return status.no_room; }));
+  b.objects->SetRoomFor(5 * 1024 * 1024);
+  EXPECT_TRUE(b.objects->WaitFor(dense));
+  EXPECT_TRUE(b.WaitUntil([](const SwarmStatus& status) { return !status.no_room; }));
+}
+
 TEST_F(ExchangeTest, LargeObjectsAreQuickInARow) {
   TestHost a(cluster_, 70);
   TestHost b(cluster_, 71);

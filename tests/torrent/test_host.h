@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -43,7 +44,8 @@ class FileObjects final : public ObjectPort {
   // So many times from now on the index cannot be told that an object is here.
   void FailRecords(int times);
   // Whether the disk has room for more than what is there.
-  void SetRoom(bool room) { room_ = room; }
+  void SetRoom(bool room) { room_bytes_ = room ? kMuch : 0; }
+  void SetRoomFor(std::uint64_t bytes) { room_bytes_ = bytes; }
   // Waits until the index knows it; false after a minute.
   bool WaitForRecord(const index::ContentId& id);
 
@@ -51,11 +53,13 @@ class FileObjects final : public ObjectPort {
   std::filesystem::path PartialPath(const index::ContentId& id) override;
   std::vector<index::ContentId> Bases(const index::ContentId& id) override;
   std::vector<index::ContentId> UnneededPartials() override;
-  bool HasRoom(std::uint64_t /*bytes*/) override { return room_; }
+  bool HasRoom(std::uint64_t bytes) override { return room_bytes_ != 0 && bytes <= room_bytes_; }
   Result<void> Found(const index::ContentId& id) override;
   Result<void> Arrived(const index::ContentId& id) override;
 
  private:
+  static constexpr auto kMuch = std::numeric_limits<std::uint64_t>::max();
+
   std::filesystem::path WholePath(const index::ContentId& id) const;
   Result<void> Record(const index::ContentId& id);
 
@@ -68,7 +72,7 @@ class FileObjects final : public ObjectPort {
   std::set<index::ContentId> recorded_;
   int failing_records_ = 0;
   std::size_t arrived_ = 0;
-  std::atomic<bool> room_ = true;
+  std::atomic<std::uint64_t> room_bytes_ = kMuch;
 };
 
 class TestHost {
