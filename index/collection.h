@@ -70,7 +70,9 @@ class Collection {
   bool Strange(Ino ino, const Summary& horizon, bool left_out);
   bool IsLeftOut(const Summary& horizon, const Parts& parts);
   bool IsBehind(const Giver& giver);
+  bool Agreed(const Part& part);
   bool IsLost(const Giver& giver);
+  bool IsApart(const Giver& giver);
   bool LeftBy(const Giver& giver);
   bool NamesAll(const Hosts& hosts, const Summary& raised);
   void AdoptWhatWasSaid();

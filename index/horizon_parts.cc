@@ -93,6 +93,14 @@ bool IsCounted(const Summary& horizon, const Parts& parts, const DeviceId& devic
   return found == parts.end() || (found->second & kNotCounted) == 0;
 }
 
+std::vector<Part> KeptOut(const DeviceId& device, const Summary& has, const Summary& horizon,
+                          const Parts& parts) {
+  auto split = Split(horizon, parts);
+  std::erase_if(split,
+                [&](const Part& part) { return part.Counts(device) || Covers(has, part.horizon); });
+  return split;
+}
+
 std::optional<Horizon> Joined(const Horizon& own, const Horizon& other, const Promised& promised,
                               bool at_once) {
   std::vector<Part> parts = Split(own.summary, own.parts);
@@ -117,6 +125,13 @@ bool KnowsAny(const Summary& known, const Summary& of) {
   return std::any_of(of.begin(), of.end(), [&known](const auto& entry) {
     return entry.second > 0 && Covers(known, Dot{entry.first, 1});
   });
+}
+
+bool Lacks(const DeviceId& device, const Summary& known, const Summary& horizon,
+           const Parts& parts) {
+  const auto without = KeptOut(device, known, horizon, parts);
+  return std::any_of(without.begin(), without.end(),
+                     [&known](const Part& part) { return KnowsAny(known, part.horizon); });
 }
 
 bool Ready(const Summary& known, const Summary& summary, const Parts& parts, const Summary& who) {

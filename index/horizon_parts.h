@@ -33,6 +33,9 @@ struct Horizon {
 std::vector<Part> Split(const Summary& summary, const Parts& parts);
 // Whether a horizon counts a device.
 bool IsCounted(const Summary& horizon, const Parts& parts, const DeviceId& device);
+// The parts that do not count a device, if its host does not have them.
+std::vector<Part> KeptOut(const DeviceId& device, const Summary& has, const Summary& horizon,
+                          const Parts& parts);
 // Two horizons joined; parts that share a device are one. It counts who counts in both, or of whom
 // `promised` says that its host has the horizon in which it does not. Nothing if somebody would
 // count no more who did in the one that knew of him, but for `at_once`.
@@ -40,6 +43,10 @@ using Promised = std::function<bool(const DeviceId&, const Summary& horizon)>;
 std::optional<Horizon> Joined(const Horizon& own, const Horizon& other, const Promised& promised,
                               bool at_once);
 bool KnowsAny(const Summary& known, const Summary& of);
+// Whether `known` lacks something of a part that does not count the device, nor is strange. Who
+// counts is but late.
+bool Lacks(const DeviceId& device, const Summary& known, const Summary& horizon,
+           const Parts& parts);
 // Whether each part of the summary is covered by `known`, or strange to `who`.
 bool Ready(const Summary& known, const Summary& summary, const Parts& parts, const Summary& who);
 

@@ -2,7 +2,9 @@
 // rules.
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
+#include <tuple>
 #include <utility>
 
 #include "index/catalogue_impl.h"
@@ -10,6 +12,24 @@
 #include "index/summaries.h"
 
 namespace btfc::index {
+namespace {
+
+// Of two groups that went on without each other the lower one goes on: the one whose horizon counts
+// more devices, or the lowest one.
+using Rank = std::tuple<std::int64_t, std::optional<DeviceId>, DeviceId>;
+
+Rank RankOf(const Summary& horizon, const Parts& parts, const DeviceId& device) {
+  std::int64_t counted = 0;
+  std::optional<DeviceId> lowest;
+  for (const auto& [one, n] : horizon) {
+    if (!IsCounted(horizon, parts, one)) continue;
+    ++counted;
+    if (!lowest) lowest = one;
+  }
+  return {-counted, lowest, device};
+}
+
+}  // namespace
 
 // --- what this host keeps of it
 
@@ -144,41 +164,53 @@ bool Collection::IsBehind(const Giver& giver) {
   });
 }
 
-// The giver let go of what lives here, or everybody but this host, which was not counted, agreed
-// to.
+// Who counts has the part, and takes nothing from this host. All others wait, or have it
+// themselves.
+bool Collection::Agreed(const Part& part) {
+  if (part.out.contains(session_.self())) return true;
+  const Hosts& hosts = KnownHosts();
+  return std::all_of(hosts.begin(), hosts.end(), [&](const auto& entry) {
+    const Host& host = entry.second;
+    return std::none_of(host.devices.begin(), host.devices.end(),
+                        [&part](const DeviceId& device) { return part.Counts(device); }) ||
+           std::count(host.devices.begin(), host.devices.end(), session_.self()) > 0 ||
+           (host.said && Covers(host.said->horizon, part.horizon));
+  });
+}
+
+// The giver let go of what lives here, or all who were counted, as this host was not, agreed to.
 bool Collection::IsLost(const Giver& giver) {
   const Summary mine = horizon();
   if (!Ready(mine, giver.collected, giver.parts, session_.known()) &&
       !Fits(giver.collected, giver.parts)) {
     return true;
   }
-  if (IsCounted(giver.horizon, giver.parts, session_.self()) || Covers(mine, giver.horizon) ||
-      !Covers(session_.known(), giver.horizon)) {
-    return false;
-  }
-  const auto agreed = [&](const auto& entry) {
-    const Host& host = entry.second;
-    return std::any_of(host.devices.begin(), host.devices.end(),
-                       [&](const DeviceId& device) {
-                         return device == session_.self() ||
-                                (giver.horizon.contains(device) &&
-                                 !IsCounted(giver.horizon, giver.parts, device));
-                       }) ||
-           (host.said && Covers(host.said->horizon, giver.horizon));
-  };
-  const Hosts& hosts = KnownHosts();
-  return (IsLeftOut(giver.horizon, giver.parts) ||
-          std::all_of(hosts.begin(), hosts.end(), agreed)) &&
+  if (!Covers(session_.known(), giver.horizon)) return false;
+  const auto without = KeptOut(session_.self(), mine, giver.horizon, giver.parts);
+  return std::any_of(without.begin(), without.end(),
+                     [this](const Part& part) { return Agreed(part); }) &&
          !Fits(giver.horizon, giver.parts);
 }
 
-// If both are lost, as parts may be that grew apart, the higher device begins anew.
+// Each lacks something below the other's horizon, so none will take anything from the other, ever.
+bool Collection::IsApart(const Giver& giver) {
+  return Lacks(giver.device, giver.until, horizon(), parts()) &&
+         Lacks(session_.self(), session_.known(), giver.horizon, giver.parts);
+}
+
+// Both of two that are apart agree on which is left behind, as they do if both are lost: parts may
+// be that grew apart. Then the higher device begins anew.
 bool Collection::LeftBy(const Giver& giver) {
-  if (Busy() || !IsLost(giver)) return false;
+  if (Busy()) return false;
   const Summary mine = horizon();
-  const bool both = !Ready(giver.horizon, collected(), parts(), giver.until) ||
-                    (!IsCounted(mine, parts(), giver.device) && Covers(giver.until, mine) &&
-                     !Covers(giver.horizon, mine));
+  if (IsApart(giver)) {
+    return RankOf(giver.horizon, giver.parts, giver.device) <
+           RankOf(mine, parts(), session_.self());
+  }
+  if (!IsLost(giver)) return false;
+  const bool both =
+      !Ready(giver.horizon, collected(), parts(), giver.until) ||
+      (Covers(giver.until, mine) && !KeptOut(giver.device, giver.horizon, mine, parts()).empty());
   return !both || giver.device < session_.self();
 }
 

@@ -500,6 +500,51 @@ TEST_F(CollectionTest, AStrangerLacksWhatWasLetGoOfBeforeItCame) {
   EXPECT_TRUE(c_->WasLeftBehind().value());
 }
 
+// A host took another one's files, and was not heard of since: each leaves the other out, and keeps
+// what was deleted.
+TEST_F(CollectionTest, OfTwoThatWentOnWithoutEachOtherOneBeginsAnew) {
+  VersionLimits kept = NothingKept();
+  kept.age_ns = 1000 * kDay_ns;
+  b_.Create("/f", "1");
+  b_.Create("/g", "1");
+  Send(b_, a_);
+  a_.Unlink("/f");
+  b_.Unlink("/g");
+  CollectAll({&a_}, kept);
+  CollectAll({&b_}, kept);
+  Tick(181 * kDay_ns);
+  CollectAll({&a_}, kept);  // of two hosts it may leave the other behind
+  const auto of_a = Cut(a_, b_->Known()), of_b = Cut(b_, a_->Known());
+  const bool a_is_lower = a_->self() < b_->self();
+  Host& stays = a_is_lower ? a_ : b_;
+  Host& leaves = a_is_lower ? b_ : a_;
+  EXPECT_EQ(Errno(EAGAIN), Give(stays, a_is_lower ? of_b : of_a).error());
+  EXPECT_EQ(Errno(ESTALE), Give(leaves, a_is_lower ? of_a : of_b).error());
+  EXPECT_FALSE(stays->WasLeftBehind().value());
+  EXPECT_TRUE(leaves->WasLeftBehind().value());
+}
+
+// A host took others' files, was not heard of since, and edited what these deleted: they take
+// nothing from it, and nobody else can bring it to them.
+TEST_F(CollectionTest, WhoWasNeverHeardOfIsLeftBehind) {
+  VersionLimits kept = NothingKept();
+  kept.age_ns = 1000 * kDay_ns;
+  a_.Create("/f", "1");
+  Exchange({&a_, &b_});
+  Send(a_, c_);
+  Host d{'D', &wall_};
+  Exchange({&c_, &d});
+  c_.Write("/f", "2");
+  Exchange({&c_, &d});
+  a_.Unlink("/f");
+  Exchange({&a_, &b_});
+  CollectAll({&a_, &b_}, kept);
+  EXPECT_EQ(Errno(EAGAIN), Give(a_, Cut(c_, a_->Known())).error());
+  Send(a_, c_);
+  EXPECT_TRUE(c_->WasLeftBehind().value()) << "d, which does not count, has no say in it";
+  EXPECT_EQ((std::set<std::string>{"f=2"}), OwnWork(c_, a_->Known()));
+}
+
 // A cache that was put back from a copy lacks removals that the others let go of.
 TEST_F(CollectionTest, AnOldCopyOfACacheBringsNothingBack) {
   a_.Create("/f", "1");

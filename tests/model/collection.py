@@ -22,6 +22,9 @@ horizon is a summary: who does not cover it may lack removals that the others le
    anew: a new device with the others' rows, and with what only it had, as new files. So nothing that
    is old can mix with what the others know. Of two that cannot have each other's it is the higher
    device.
+7. Nor will two ever take anything from each other if they went on without each other: each lacks
+   something below the other's horizon, and does not count there. The one whose horizon counts fewer
+   devices begins anew; if they are as many, the one whose lowest device is the higher one.
 """
 from replication import *
 from publication import PublishingHost
@@ -64,8 +67,23 @@ def ready(known, summary, parts, of=None):
                for one in (within(summary, part) for part in parts))
 
 
+def kept_out(device, own, horizon, parts):
+    """The parts that do not count the device, whose host has `own`, and so not them."""
+    return [p for p in parts if device not in p.devices - p.out and not covers_all(own, within(horizon, p))]
+
+
+def lacks(device, known, horizon, parts):
+    """Something of a part that does not count the device, nor is strange. Who counts is but late."""
+    return any(known.get(d) for p in kept_out(device, known, horizon, parts) for d in within(horizon, p))
+
+
 def counted(parts):
     return frozenset(d for p in parts for d in p.devices - p.out)
+
+
+def rank(parts, device):
+    """Of two groups that went on without each other the lower one goes on."""
+    return -len(counted(parts)), sorted(counted(parts))[:1], device
 
 
 def meet(summaries):
@@ -170,21 +188,31 @@ class CollectingHost(PublishingHost):
         return (covers_all(self.summary, delta.since) and not self.behind(delta)
                 and ready(delta.horizon, self.collected, self.parts, delta.until) and self.aware(delta))
 
+    def apart(self, delta):
+        """Each lacks something below the other's horizon, so none will take anything from the other."""
+        return (lacks(delta.giver, delta.until, self.horizon, self.parts)
+                and lacks(self.device, self.summary, delta.horizon, delta.parts))
+
     def left_by(self, delta):
-        """The giver let go of what lives here, or all but this host, which was not counted, agreed to.
+        """The giver let go of what lives here, or all who were counted, which this host was not, agreed to.
         If that is so for both, as for two parts that grew apart, the higher device begins anew."""
         if self.busy():
             return False
+        if self.apart(delta):
+            return rank(delta.parts, delta.giver) < rank(self.parts, self.device)
         lost = not self.aware(delta) and not self.fits(delta.collected, delta.parts)
-        may_have = covers_all(self.summary, delta.horizon) and not covers_all(self.horizon, delta.horizon)
-        if not lost and may_have and self.device not in counted(delta.parts):
-            out = frozenset(d for p in delta.parts for d in p.out)
-            others = [n for n, devices in self.hosts().items() if n != self.name and not out & set(devices)]
-            agreed = self.device in out or all(covers_all(self.said(n).horizon, delta.horizon) for n in others)
-            lost = agreed and not self.fits(delta.horizon, delta.parts)
+        if not lost and covers_all(self.summary, delta.horizon):
+            lost = any(self.agreed(delta, p) for p in kept_out(self.device, self.horizon, delta.horizon, delta.parts)) \
+                and not self.fits(delta.horizon, delta.parts)
         both = not ready(delta.horizon, self.collected, self.parts, delta.until) or (
-            delta.giver not in counted(self.parts) and covers_all(delta.until, self.horizon) and not covers_all(delta.horizon, self.horizon))
+            covers_all(delta.until, self.horizon) and kept_out(delta.giver, delta.horizon, self.horizon, self.parts))
         return lost and (not both or delta.giver < self.device)
+
+    def agreed(self, delta, part):
+        """Who counts has the part, and takes nothing from this host. All others wait, or have it themselves."""
+        horizon, out = within(delta.horizon, part), part.out
+        others = [n for n, devices in self.hosts().items() if n != self.name and (part.devices - out) & set(devices)]
+        return self.device in out or all(covers_all(self.said(n).horizon, horizon) for n in others)
 
     def receive(self, delta):
         self.adopt(delta.horizon, delta.parts)

@@ -4,7 +4,9 @@ As test_replication.py, with hosts that tell what they know and collect. `carele
 without waiting for some hosts, as if these had been away for too long; those begin anew if they
 have to, and bring their own work along as new files. Nothing refers to these any more, so what
 another one who was away had deleted or replaced of it meanwhile is shown beside it
-(docs/LIMITATIONS.md, "Traces of what was deleted").
+(docs/LIMITATIONS.md, "Traces of what was deleted"). In `unheard` ones those who are away go on
+together, some hear of others without being heard of, and hardly anything is let go of before the
+end, so that only the horizons say who is left behind.
 """
 import collections
 import sys
@@ -16,11 +18,13 @@ from test_replication import *
 class CollectingWorld(World):
     rounds_max = 20
 
-    def __init__(self, *args, careless=False, **options):
+    def __init__(self, *args, careless=False, unheard=False, **options):
         self.careless = careless
+        self.unheard = unheard                             # those who are away are a group of their own
+        self.keep = unheard                                # what was deleted, mostly
         self.away, self.joined, self.anew = set(), set(), 0
         super().__init__(*args, one_handle=True, **options)
-        self.joined = {self.hosts[0].device}
+        self.joined = {(self.g.choice(self.hosts) if unheard else self.hosts[0]).device}
         self.collected = 0
         self.brought = set()                               # contents that somebody who began anew brought along
 
@@ -31,7 +35,7 @@ class CollectingWorld(World):
         return host
 
     def cut_delta(self, origin, to):
-        if origin.device in self.away or origin.device not in self.joined:
+        if origin.device in self.away and not self.unheard or origin.device not in self.joined:
             return None
         return copy.deepcopy(origin.delta(to.summary if to else {}))
 
@@ -43,17 +47,22 @@ class CollectingWorld(World):
             if others and g.random() < .3:
                 other = g.choice(others)
                 self.joined.add(host.device)
-                for a, b in ((other, host), (host, other), (other, host)): self.give(b, self.cut_delta(a, b))
+                one_way = self.unheard and g.random() < .5
+                for a, b in ((other, host), (host, other), (other, host))[:1 if one_way else 3]: self.give(b, self.cut_delta(a, b))
+                if one_way: self.away ^= {host.device}
         elif self.careless and g.random() < .04:
             self.away = set() if self.away else {h.device for h in self.hosts if g.random() < .3}
-        elif host.device not in self.away:
+        elif host.device not in self.away or self.unheard:
             super().network(host)
 
+    def hears(self, device, giver):
+        return (device in self.away) == (giver in self.away) if self.unheard else device not in self.away
+
     def give(self, host, delta):
-        if delta is None or host.device in self.away or host.device not in self.joined: return False
+        if delta is None or host.device not in self.joined or not self.hears(host.device, delta.giver): return False
         taken = host.receive(copy.deepcopy(delta))
         giver = [h for h in self.hosts if h.device == delta.giver]
-        if host in self.hosts and giver and giver[0].device not in self.away and host.left_by(delta):
+        if host in self.hosts and giver and self.hears(delta.giver, host.device) and host.left_by(delta):
             self.begin_anew(host, giver[0])
         return taken
 
@@ -84,9 +93,10 @@ class CollectingWorld(World):
 
     def collect(self, host):
         before, tree = len(host.rows), show(host)
-        silent = [] if host.device in self.away else [h.name for h in self.hosts if h.device in self.away]
+        here = host.device in self.away
+        silent = [] if here and not self.unheard else [h.name for h in self.hosts if (h.device in self.away) != here]
         host.raise_horizon(silent)
-        host.collect()
+        if not self.keep or self.g.random() < .1: host.collect()
         self.collected += before - len(host.rows)
         if show(host) != tree:
             raise Fail("collecting changed the tree")
@@ -129,6 +139,7 @@ class CollectingWorld(World):
                 host.raise_horizon()
                 host.tell()
         result = super().finish()
+        self.keep = False
         for host in self.hosts:
             self.handles[host.device].clear()
         before = show(self.hosts[0])
@@ -156,6 +167,7 @@ class CollectingWorld(World):
 EARLIER = (("careless", 283), ("careless", 5023), ("careless", 5067), ("careless", 5083), ("careless", 5095), ("careless", 5107),
            ("careless", 10142), ("careless", 10355), ("careless", 10455), ("careless", 20355), ("equal contents", 5055),
            ("equal contents", 5091), ("equal contents", 5095), ("equal contents", 5115), ("equal contents", 5143),
+           ("unheard", 6), ("unheard", 94), ("unheard", 259), ("unheard", 630), ("unheard", 2237),
            ("no edits", 20295), ("no renames", 5014), ("no renames", 5031), ("no renames", 5067), ("no renames", 5143))
 
 
@@ -163,6 +175,7 @@ def main(runs, first=0, only=None):
     failed = not only and any(main(1, seed, [label]) for label, seed in EARLIER)
     for label, ops, options in (("collecting", PUBLISHING, {}), ("careless", PUBLISHING, dict(careless=True)),
                                 ("equal contents", PUBLISHING, dict(shared=True, careless=True)),
+                                ("unheard", PUBLISHING, dict(careless=True, unheard=True)),
                                 ("no edits", NO_EDITS, dict(careless=True)), ("no renames", NO_RENAMES, dict(careless=True)),
                                 ("no edits, all counted", NO_EDITS, {}), ("no renames, all counted", NO_RENAMES, {})):
         if only and label not in only: continue
@@ -192,5 +205,20 @@ def main(runs, first=0, only=None):
     return failed
 
 
+def without_each_other():
+    """A host took another one's files and was never heard of; both deleted some, and left each other out."""
+    a, b = [CollectingHost(name, lambda: START, seeded_ids(name), 1) for name in "AB"]
+    for name in ("f", "g"): b.create("/" + name, name)
+    a.receive(b.delta({}))
+    for host, other, gone in ((a, b, "/f"), (b, a, "/g")):
+        host.unlink(gone)
+        host.tell()
+        host.raise_horizon([other.name])
+    to_a, to_b = b.delta(a.summary), a.delta(b.summary)
+    assert not a.receive(to_a) and not b.receive(to_b)
+    assert not a.left_by(to_a) and b.left_by(to_b)
+
+
 if __name__ == "__main__":
+    without_each_other()
     sys.exit(main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0))
