@@ -344,6 +344,18 @@ class Session::Impl {
     for (lt::alert* alert : alerts) Take(alert);
   }
 
+  static Refusal RefusalOf(const lt::error_code& error) {
+    if (error.category() != boost::asio::error::get_ssl_category()) return Refusal::kOther;
+    switch (ERR_GET_REASON(static_cast<unsigned>(error.value()))) {
+      case SSL_R_CALLBACK_FAILED:  // what the look-up of the name ends with here, if there is none
+        return Refusal::kNoSuchTorrent;
+      case SSL_R_CERTIFICATE_VERIFY_FAILED:  // also without a torrent that could verify it
+        return Refusal::kNotVerified;
+      default:
+        return Refusal::kOther;
+    }
+  }
+
   void Take(lt::alert* alert) {
     if (const auto* peer = lt::alert_cast<lt::peer_error_alert>(alert)) {
       const bool tls = peer->op == lt::operation_t::ssl_handshake ||
@@ -351,12 +363,8 @@ class Session::Impl {
                        peer->error == lt::errors::invalid_ssl_cert;
       // A connection that simply ended in the handshake is a host that stopped.
       if (tls && peer->error.category() != boost::system::system_category()) {
-        // What the look-up of the name in the handshake ends with here, if there is none.
-        const bool no_such =
-            peer->error.category() == boost::asio::error::get_ssl_category() &&
-            ERR_GET_REASON(static_cast<unsigned>(peer->error.value())) == SSL_R_CALLBACK_FAILED;
-        refused_(peer->endpoint.address().to_string(),
-                 no_such ? Refusal::kNoSuchTorrent : Refusal::kOther, peer->error.message());
+        refused_(peer->endpoint.address().to_string(), RefusalOf(peer->error),
+                 peer->error.message());
       }
       return;
     }

@@ -33,6 +33,7 @@ struct SessionHandle;  // libtorrent's side, for content_torrents.cc
 // Why a connection ended in the TLS handshake.
 enum class Refusal : std::uint8_t {
   kNoSuchTorrent,  // it named one that is not loaded: an object's, or another cluster's
+  kNotVerified,    // no member's certificate, or the torrent was unloaded before that came
   kOther,
 };
 

@@ -32,6 +32,7 @@ constexpr milliseconds kFetcherTick{100};
 constexpr milliseconds kAddressCheck{5000};
 constexpr milliseconds kDropUnneeded{60'000};
 constexpr std::chrono::minutes kLateMax{5};  // a fetch tries its holders again for so long
+constexpr milliseconds kHandshakeMax{10'000};  // libtorrent waits so long
 
 }  // namespace
 
@@ -370,13 +371,14 @@ class Swarm::Impl final : public LinkListener {
     loop_.PostAfter(kAddressCheck, [this] { CheckAddresses(); });
   }
 
-  // A member that comes for an object whose torrent was unloaded not long ago: it asks for it
-  // again. Else who comes from a member's address, and names a torrent that there is not, is
-  // another.
+  // A member that comes for an object whose torrent was unloaded not long ago, or in the middle of
+  // the handshake: it asks for it again. Else who comes from a member's address, and names a
+  // torrent that there is not, or has no member's certificate, is another.
   bool CameLate(const std::string& ip, Refusal refusal) const {
-    if (refusal != Refusal::kNoSuchTorrent || !torrents_) return false;
+    if (refusal == Refusal::kOther || !torrents_) return false;
     const auto unloaded = torrents_->last_unloaded();
-    if (!unloaded || Loop::Clock::now() - *unloaded > kLateMax) return false;
+    const milliseconds late_max = refusal == Refusal::kNotVerified ? kHandshakeMax : kLateMax;
+    if (!unloaded || Loop::Clock::now() - *unloaded > late_max) return false;
     const auto peers = members_.Peers();
     return std::ranges::any_of(peers, [&](const PeerPtr& peer) { return peer->link->ip == ip; });
   }

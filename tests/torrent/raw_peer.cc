@@ -21,12 +21,13 @@ constexpr std::size_t kHashSize = 20;
 constexpr std::size_t kGreetingSize = 68;
 
 // Version 2 names a torrent by the first bytes of this where version 1 had room for twenty.
-std::string ControlHash(const ClusterKey& cluster) {
-  const std::string info = ControlInfo(cluster);
+std::string HashOf(const std::string& info) {
   std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
   SHA256(reinterpret_cast<const unsigned char*>(info.data()), info.size(), digest.data());
   return {reinterpret_cast<const char*>(digest.data()), kHashSize};
 }
+
+std::string ControlHash(const ClusterKey& cluster) { return HashOf(ControlInfo(cluster)); }
 
 std::string Hex(const std::string& bytes) {
   constexpr char kDigits[] = "0123456789abcdef";
@@ -63,8 +64,13 @@ bool RawPeer::Connect(const std::string& ip, std::uint16_t port) {
 
 bool RawPeer::Handshake(const ClusterKey& cluster, const NodeIdentity& node,
                         const std::string& torrent) {
-  const std::string name = torrent.empty() ? Hex(ControlHash(cluster)) : torrent;
+  const std::string name = torrent.empty() ? TorrentName(ControlInfo(cluster)) : torrent;
   context_.reset(SSL_CTX_new(TLS_client_method()));
+  const auto verify = [](X509_STORE_CTX* /*chain*/, void* peer) {
+    static_cast<RawPeer*>(peer)->meanwhile();
+    return 1;
+  };
+  SSL_CTX_set_cert_verify_callback(context_.get(), verify, this);
   stream_.reset(SSL_new(context_.get()));
   const CertificatePtr certificate = CertificateFromPem(node.cert_pem);
   const KeyPtr key = KeyFromPem(node.key_pem);
@@ -118,6 +124,8 @@ bool RawPeer::Closed() {
     return n == 0 || errno == ECONNRESET;
   }
 }
+
+std::string TorrentName(const std::string& info) { return Hex(HashOf(info)); }
 
 wire::Hello HelloOf(const NodeIdentity& node, const std::string& host) {
   wire::Hello hello;

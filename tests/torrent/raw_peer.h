@@ -5,6 +5,7 @@
 #include <openssl/ssl.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "torrent/certificates.h"
@@ -36,6 +37,9 @@ class RawPeer {
 
   int socket() const { return socket_; }
 
+  // Called in the middle of Handshake: the other end waits for our certificate.
+  std::function<void()> meanwhile = [] {};
+
  private:
   using ContextPtr = std::unique_ptr<SSL_CTX, OpenSslFree<SSL_CTX_free>>;
   using StreamPtr = std::unique_ptr<SSL, OpenSslFree<SSL_free>>;
@@ -44,6 +48,9 @@ class RawPeer {
   ContextPtr context_;
   StreamPtr stream_;
 };
+
+// How a torrent is named in the TLS handshake, by its info dictionary.
+std::string TorrentName(const std::string& info);
 
 // What a member says first, as the first device of its key.
 wire::Hello HelloOf(const NodeIdentity& node, const std::string& host);

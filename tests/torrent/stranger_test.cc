@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <functional>
+#include <future>
 #include <string>
 
 #include "index/derived_ids.h"
@@ -80,6 +81,32 @@ TEST_F(StrangerTest, AStrangerAtAMembersAddressIsNamed) {
   }));
   EXPECT_EQ(a.swarm->Status().late_connections, 0U);
   EXPECT_EQ(a.swarm->Status().peers.size(), 1U);
+}
+
+TEST_F(StrangerTest, AMemberWhoseTorrentIsUnloadedInTheHandshakeIsLate) {
+  TestHost a(cluster_, 240);
+  RudeMember member(cluster_, 1);  // whose address a raw peer has
+  const auto id = a.objects->Put(RandomBytes(8 << 20, 1));
+  a.Start();
+  const LinkPtr link = member.Greet(a);
+  ASSERT_TRUE(link);
+  ASSERT_TRUE(a.WaitForPeers(1));
+  wire::Load load;
+  ToWire(id, load.mutable_content());
+  link->Send(Kind::kLoad, load);
+  ASSERT_TRUE(member.Take<wire::Loaded>(Kind::kLoaded));
+  TempDir dir;
+  const auto node = LoadOrMakeNode(dir.path(), cluster_, nullptr).value();
+  RawPeer peer;
+  peer.meanwhile = [&] {
+    std::promise<void> gone;
+    a.swarm->Withdraw(id, [&gone] { gone.set_value(); });
+    gone.get_future().wait();
+  };
+  ASSERT_TRUE(peer.Connect(a.ip(), a.swarm->Status().port));
+  (void)peer.Handshake(cluster_, node, TorrentName(ContentInfo(id, cluster_.ca_cert_pem)));
+  EXPECT_TRUE(a.WaitUntil([](const SwarmStatus& s) { return s.late_connections == 1; }));
+  EXPECT_EQ(a.swarm->Status().refused_peers, 0U);
 }
 
 TEST_F(StrangerTest, KnowingTheCertificateIsNotEnough) {
