@@ -219,10 +219,12 @@ std::optional<bool> Files::Impl::ContentChanged(index::Ino ino, std::function<vo
     state->changed.push_back(std::move(answer));
     return std::nullopt;
   }
+  const auto node = catalogue_.Get(ino);
+  // Removed here, and there again by what another host did: who opens it now has to be committed.
+  if (state->orphan && node && node.value().nlink > 0) state->orphan = false;
   if (state->dropped || state->Dirty() || state->orphan || state->phase == Phase::kUnloaded) {
     return false;  // merged when this host's own version is committed
   }
-  const auto node = catalogue_.Get(ino);
   if (node && node.value().content.id == state->content) return false;
   if (state->handles == 0) {
     // Only opens that wait: they wait for the new content now.

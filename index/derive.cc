@@ -156,6 +156,7 @@ void Session::Count(const Link& was, const Link& is, const InodeBrief& inode) {
     update << live << ours << context_.now_ns << was.ino;
     update.Run();
     if (ours != 0) NoteAttributes(was.ino);
+    if (inode.nlink == 0 && ours > 0) Revive(was.ino);
     const bool named = inode.live_links + live > 0 || inode.nlink + ours > 0;
     if (named != (inode.live_links > 0 || inode.nlink > 0)) NoteObjectsOf(was.ino);
   }
@@ -165,6 +166,13 @@ void Session::Count(const Link& was, const Link& is, const InodeBrief& inode) {
   if (from == to) return;
   if (from != 0) CountSubfolder(from, -1);
   if (to != 0) CountSubfolder(to, 1);
+}
+
+// Removed here and there again: what is being written to it is committed after all.
+void Session::Revive(Ino ino) {
+  auto update = tables_.db().Prepare("UPDATE dirty SET orphan = 0 WHERE ino = ?");
+  update << ino;
+  update.Run();
 }
 
 void Session::CountSubfolder(Ino folder, int difference) {

@@ -80,6 +80,7 @@ class Session {
   void NoteObject(const ContentId& id);
   void ChangedFolder(Ino folder, std::int64_t time_ns);
   void Touched(Ino ino, std::int64_t time_ns);  // ctime
+  void Revive(Ino ino);
   void CountSubfolder(Ino folder, int difference);
 
   // --- history.cc

@@ -27,6 +27,13 @@ class RemoteTest : public testing::Test {
     here_.Stop();
     here_.Start(passthrough);
   }
+  std::set<std::string> ContentsHere() {
+    std::set<std::string> contents;
+    const auto entries = here_.catalogue->List(index::kRootIno, 0, 10);
+    EXPECT_TRUE(entries);
+    for (const auto& entry : entries.value()) contents.insert(here_.ReadAll(entry.node.ino));
+    return contents;
+  }
   // Some of the bytes, as the swarm writes them.
   void Piece(const index::ContentId& id, std::string_view bytes, std::uint64_t offset) {
     auto fd = OpenFile(here_.store->PartialPath(id), O_CREAT | O_RDWR, 0600);
@@ -289,11 +296,25 @@ TEST_F(RemoteTest, AWriterIsNotDisturbedAndBothContentsStay) {
   EXPECT_TRUE(Same(here_.Read(writer.handle, 0, 10).value(), "mine"));
   here_.Close(writer.handle);
   ASSERT_TRUE(here_.Quiet());
-  std::set<std::string> contents;
-  const auto entries = here_.catalogue->List(index::kRootIno, 0, 10);
-  ASSERT_TRUE(entries);
-  for (const auto& entry : entries.value()) contents.insert(here_.ReadAll(entry.node.ino));
-  EXPECT_EQ(contents, (std::set<std::string>{"mine", "theirs"}));
+  EXPECT_EQ(ContentsHere(), (std::set<std::string>{"mine", "theirs"}));
+}
+
+// Removed here while it is open for writing; the other host's edit brings it back.
+TEST_F(RemoteTest, WhatIsWrittenAfterAnEditBeatADeletionIsCommitted) {
+  const auto ino = FileThere("f", "base");
+  const auto old = here_.MustOpen(ino, O_RDWR);
+  here_.Write(old.handle, "begun");
+  ASSERT_TRUE(here_.catalogue->Unlink(index::kRootIno, "f"));
+  here_.files->Unlinked(ino);
+  Rewrite("f", "theirs");
+  ASSERT_EQ(here_.Find("f"), ino);
+  EXPECT_FALSE(here_.ContentChanged(ino));
+  const auto anew = here_.MustOpen(ino, O_WRONLY | O_TRUNC);
+  here_.Write(anew.handle, "mine");
+  here_.Close(anew.handle);
+  here_.Close(old.handle);
+  ASSERT_TRUE(here_.Quiet());
+  EXPECT_EQ(ContentsHere(), (std::set<std::string>{"mine", "theirs"}));
 }
 
 // Copying a big file takes minutes, and who tells of the change has others to tell of.

@@ -67,6 +67,20 @@ TEST_F(ConflictsTest, AnEditBeatsADeletion) {
   EXPECT_EQ((Shown{{"/f", "v2"}}), Exchange({&a_, &b_, &c_}));
 }
 
+// It was open for writing when it was deleted, and is written anew after the edit brought it back.
+TEST_F(ConflictsTest, WhatIsWrittenAfterAnEditBeatADeletionIsCommitted) {
+  a_.Create("/f", "v1");
+  Exchange({&a_, &b_});
+  ASSERT_TRUE(a_->BeginWrite(a_.Find("/f"), false));
+  a_.Unlink("/f");
+  Tick();
+  b_.Write("/f", "v2");
+  Send(b_, a_);
+  Tick();
+  a_.Write("/f", "v3");
+  EXPECT_EQ((std::vector<std::string>{"v2", "v3"}), Contents(Exchange({&a_, &b_})));
+}
+
 TEST_F(ConflictsTest, ARepairsRenameDoesNotUndoADeletion) {
   a_.Create("/f", "a");
   Tick();
