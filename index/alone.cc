@@ -55,6 +55,7 @@ bool Session::RemoveAlone(const Link& link, const InodeBrief& inode,
   const Summary removed = Join(tables_.RemovedContext(link.ino), row.known.context);
   tables_.PutGone(link.ino, removed, row.time_ns, context_.now_ns);
   NoteObjectsOf(link.ino);
+  NoteAttributes(link.ino);
   versions_touched_.insert(link.ino);  // for its conflict copies
   ChangedFolder(link.up, row.time_ns);
   return true;

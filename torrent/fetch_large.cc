@@ -232,8 +232,8 @@ void Fetcher::SuspendLarge(Item& item) {
   SetStage(item, Stage::kClosing);
   Unload(item, [this](Item& left) {
     KeepNote(left);
+    if (!Needed(left)) return ParkAndForget(left);
     Park(left, kNoHolderRetry);
-    if (!Needed(left)) MaybeForget(left.id);
   });
 }
 

@@ -160,6 +160,7 @@ void Fetcher::Pump() {
 
   std::uint64_t planned = Planned();
   bool room = true;
+  bool all = true;  // were looked at
   std::vector<index::ContentId> begin;
   for (const auto* const ready : {&ready_small_, &ready_large_}) {
     const bool small = ready == &ready_small_;
@@ -168,7 +169,10 @@ void Fetcher::Pump() {
     for (const auto& id : *ready) {
       const Item& item = *Find(id);
       const bool urgent = !item.reads.empty();
-      if (!urgent && free == 0) continue;
+      if (!urgent && free == 0) {
+        all = false;
+        continue;
+      }
       const std::uint64_t takes = Takes(item);
       if (!urgent && !exchange_.objects.HasRoom(planned + takes)) {
         room = false;
@@ -179,7 +183,7 @@ void Fetcher::Pump() {
       begin.push_back(id);
     }
   }
-  NoteRoom(room);
+  if (all || !room) NoteRoom(room);
   for (const auto& id : begin) {
     if (Item* const item = Find(id)) Begin(*item);
   }
@@ -281,13 +285,13 @@ void Fetcher::Begin(Item& item) {
 
 // Something of our own failed: a full disk, mostly.
 void Fetcher::Retry(Item& item, std::error_code error) {
+  if (!Needed(item)) return ParkAndForget(item);
   if (item.failures == 0) {
     spdlog::warn("cannot fetch object {}: {}; trying again", index::ToHex(item.id),
                  error.message());
   }
   const int doublings = std::min(item.failures++, kRetryDoublingsMax);
   Park(item, kRetryFirst * (1 << doublings));
-  if (!Needed(item)) MaybeForget(item.id);
 }
 
 void Fetcher::Store(Item& item) {
