@@ -74,7 +74,8 @@ json WarningsOf(const torrent::SwarmStatus& swarm) {
                                    peer.clock_offset_ns > 0 ? "ahead of" : "behind"));
   }
   if (swarm.no_room) {
-    warnings.push_back("the disk is too full for some of what is to come: that is fetched where it is read");
+    warnings.push_back(
+        "the disk is too full for some of what is to come: that is fetched where it is read");
   }
   for (const auto& name : swarm.unresolved_peers) {
     warnings.push_back(fmt::format("peer={}: no host of that name is known", name));

@@ -31,7 +31,7 @@ constexpr milliseconds kTick{1000};
 constexpr milliseconds kFetcherTick{100};
 constexpr milliseconds kAddressCheck{5000};
 constexpr milliseconds kDropUnneeded{60'000};
-constexpr std::chrono::minutes kLateMax{5};  // a fetch tries its holders again for so long
+constexpr std::chrono::minutes kLateMax{5};    // a fetch tries its holders again for so long
 constexpr milliseconds kHandshakeMax{10'000};  // libtorrent waits so long
 
 }  // namespace
