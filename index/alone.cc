@@ -48,6 +48,7 @@ bool Session::RemoveAlone(const Link& link, const InodeBrief& inode,
   if (versions.size() > 1 || tables_.GetRemoval(link.link)) return false;
   if (!versions.empty() && !Covers(row.known.context, versions.front().commit)) return false;
   tables_.PutRemoval(row);
+  TouchSpot({link.up, link.spot.name});
   Link gone = link;
   gone.state = 0;
   gone.up = 0;
