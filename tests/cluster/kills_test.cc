@@ -85,8 +85,16 @@ class KillsTest : public testing::Test {
   }
   Host& Victim() { return (*lab_)[0]; }
 
+  // What the call under way at the last kill came to is known before the next one is made.
+  void CheckOurs() {
+    ASSERT_TRUE(Victim().Start());
+    for (const auto& ours : ours_) ASSERT_TRUE(ours->Check()) << ours->complaint();
+  }
+
   // Ends the daemon with an operation in the journal that no transaction has.
   void DieWithAJournal() {
+    ASSERT_NO_FATAL_FAILURE(CheckOurs());
+    Victim().Kill();
     Victim().SetEnvironment("BTFC_FAULT_POINT=journal.kept:1");
     const bool started = Victim().Start();
     Victim().SetEnvironment("");
@@ -166,8 +174,7 @@ class KillsTest : public testing::Test {
 
   // Everybody has what the applications were told, and nothing else.
   void CheckAll() {
-    ASSERT_TRUE(Victim().Start());
-    for (const auto& ours : ours_) ASSERT_TRUE(ours->Check()) << ours->complaint();
+    ASSERT_NO_FATAL_FAILURE(CheckOurs());
     ASSERT_TRUE(theirs_->Check()) << theirs_->complaint();
     ASSERT_TRUE(lab_->EventuallyEqual());
     for (const auto& ours : ours_) {
