@@ -96,6 +96,21 @@ Result<void> WriteAll(int fd, std::uint64_t offset, std::string_view bytes) {
   return Ok();
 }
 
+Result<void> WriteAgain(int fd, std::uint64_t size) {
+  for (std::uint64_t offset = 0; offset < size;) {
+    BOOST_OUTCOME_TRYA(data, NextData(fd, offset, size));
+    offset = data.first;
+    while (offset < data.second) {
+      const auto step = std::min<std::uint64_t>(kBufferSize, data.second - offset);
+      BOOST_OUTCOME_TRYA(bytes, ReadUpTo(fd, offset, step));
+      if (bytes.empty()) return Errno(EIO);  // it got shorter meanwhile
+      BOOST_OUTCOME_TRYV(WriteAll(fd, offset, bytes));
+      offset += bytes.size();
+    }
+  }
+  return Ok();
+}
+
 Result<std::string> ReadUpTo(int fd, std::uint64_t offset, std::size_t length) {
   std::string bytes(length, '\0');
   std::size_t done = 0;

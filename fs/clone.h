@@ -28,6 +28,10 @@ Result<std::size_t> CopyFileRange(int from, std::uint64_t from_offset, int to,
 // The whole of `bytes` at `offset`, unless an error comes first.
 Result<void> WriteAll(int fd, std::uint64_t offset, std::string_view bytes);
 
+// Writes the data of a file over itself, holes excepted: all of it is on its way to the disk again.
+// `fd` is open for reading and writing; nobody else writes meanwhile.
+Result<void> WriteAgain(int fd, std::uint64_t size);
+
 // `length` bytes at `offset`, fewer only at the end of the file.
 Result<std::string> ReadUpTo(int fd, std::uint64_t offset, std::size_t length);
 

@@ -11,6 +11,7 @@
 #include "fs/clone.h"
 #include "fs/fd.h"
 #include "index/fault_point.h"
+#include "index/merkle.h"
 
 namespace btfc::fs {
 namespace {
@@ -111,6 +112,44 @@ bool ObjectStore::Has(const index::ContentId& id) const {
          static_cast<std::uint64_t>(st.st_size) == id.size;
 }
 
+// Linux tells of an error once, and takes the pages for written from then on: another fdatasync may
+// succeed without the bytes being there. So they are written again at once, while their pages are
+// likely to be in memory, and so that a process after this one need not know.
+Result<void> ObjectStore::SyncFetched(int fd, const index::ContentId& id) {
+  if (IsUnwritten(id)) {
+    BOOST_OUTCOME_TRYV(WriteFetchedAgain(id));
+    SetUnwritten(id, false);
+  }
+  if (::fdatasync(fd) == 0) return Ok();
+  const auto failed = LastError();
+  SetUnwritten(id, !WriteFetchedAgain(id));
+  return failed;
+}
+
+// What is not in memory any more came from the disk, which may have other bytes: then
+// Error::kCorrupt.
+Result<void> ObjectStore::WriteFetchedAgain(const index::ContentId& id) const {
+  BOOST_OUTCOME_TRYV(ChangeMode(PartialPath(id), kWorkMode));
+  BOOST_OUTCOME_TRYA(fd, OpenFile(PartialPath(id), O_RDWR));
+  BOOST_OUTCOME_TRYV(WriteAgain(fd.get(), id.size));
+  BOOST_OUTCOME_TRYA(hashed, index::HashFile(fd.get(), [] { return false; }));
+  return hashed.id == id ? Ok() : Result<void>(Error::kCorrupt);
+}
+
+bool ObjectStore::IsUnwritten(const index::ContentId& id) const {
+  const std::lock_guard lock(unwritten_mutex_);
+  return unwritten_.contains(id);
+}
+
+void ObjectStore::SetUnwritten(const index::ContentId& id, bool unwritten) {
+  const std::lock_guard lock(unwritten_mutex_);
+  if (unwritten) {
+    unwritten_.insert(id);
+  } else {
+    unwritten_.erase(id);
+  }
+}
+
 Result<void> ObjectStore::Adopt(const index::ContentId& id) {
   const auto from = PartialPath(id);
   const auto to = ObjectPath(id);
@@ -118,7 +157,7 @@ Result<void> ObjectStore::Adopt(const index::ContentId& id) {
     BOOST_OUTCOME_TRYA(fd, OpenFile(from, O_RDONLY));
     BOOST_OUTCOME_TRYA(st, StatOf(fd.get()));
     if (static_cast<std::uint64_t>(st.st_size) != id.size) return Error::kCorrupt;
-    if (::fdatasync(fd.get()) != 0) return LastError();
+    BOOST_OUTCOME_TRYV(SyncFetched(fd.get(), id));
     if (::fchmod(fd.get(), kObjectMode) != 0) return LastError();
   }
   fault::Pass("adopt.synced");

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string_view>
 
 #include "index/catalogue.h"
@@ -50,7 +51,8 @@ class ObjectStore {
   // By size as well as name: a file of another length does not count.
   bool Has(const index::ContentId& id) const;
   // partial/ -> objects/, after the bytes were verified. They are on the disk before they get the
-  // object's name, so that a power cut leaves no object with other bytes.
+  // object's name, so that a power cut leaves no object with other bytes. After an error of the
+  // disk they are written again. Error::kCorrupt if they are not those of `id` (any more).
   Result<void> Adopt(const index::ContentId& id);
   // A second name in objects/ for a working file whose bytes hash to `id`, mode 0400. False if the
   // object was there already, as another file.
@@ -74,10 +76,17 @@ class ObjectStore {
  private:
   explicit ObjectStore(const std::filesystem::path& cache);
   bool ProbeReflinks() const;
+  Result<void> SyncFetched(int fd, const index::ContentId& id);
+  Result<void> WriteFetchedAgain(const index::ContentId& id) const;
+  bool IsUnwritten(const index::ContentId& id) const;
+  void SetUnwritten(const index::ContentId& id, bool unwritten);
 
   std::filesystem::path objects_, partial_, work_, lost_;
   bool reflinks_ = false;
   std::array<std::mutex, 64> name_locks_;
+  mutable std::mutex unwritten_mutex_;
+  // Fetched, refused by the disk and not written again since. Guarded by unwritten_mutex_.
+  std::set<index::ContentId> unwritten_;
 };
 
 }  // namespace btfc::fs

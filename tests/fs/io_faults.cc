@@ -28,6 +28,10 @@ std::atomic<unsigned> g_calls = 0;
 std::atomic<unsigned> g_nth = 0;
 std::atomic<int> g_error = 0;
 std::atomic<bool> g_unreadable = false;
+std::atomic<unsigned> g_lost_syncs = 0;
+std::atomic<unsigned> g_lost_writes = 0;
+std::atomic<bool> g_losing = false;  // an fdatasync has failed, and none succeeded since
+std::atomic<std::uint64_t> g_saved_bytes = 0;
 std::mutex g_looks_mutex;
 std::map<std::string, unsigned> g_looks;  // guarded by g_looks_mutex; by the folder's name
 std::mutex g_held_mutex;                  // guards what follows
@@ -69,6 +73,18 @@ unsigned LooksAtRoomOf(const char* folder) {
   return g_looks[folder];
 }
 
+LostSyncs::LostSyncs(unsigned syncs, unsigned writes) {
+  g_losing = false;
+  g_saved_bytes = 0;
+  g_lost_writes = writes;
+  g_lost_syncs = syncs;
+}
+LostSyncs::~LostSyncs() {
+  g_lost_syncs = 0;
+  g_losing = false;
+}
+std::uint64_t LostSyncs::SavedBytes() { return g_saved_bytes; }
+
 UnreadableDisk::UnreadableDisk() { g_unreadable = true; }
 UnreadableDisk::~UnreadableDisk() { g_unreadable = false; }
 
@@ -93,6 +109,31 @@ bool HeldFile::Awaited() const {
 
 namespace {
 
+// Whether the disk loses what this fdatasync is about; errno is set.
+bool LosesSync() {
+  if (g_lost_syncs == 0) {
+    g_losing = false;
+    return false;
+  }
+  --g_lost_syncs;
+  g_losing = true;
+  g_saved_bytes = 0;
+  errno = EIO;
+  return true;
+}
+
+// The same of a write.
+bool LosesWrite() {
+  if (!g_losing || g_lost_writes == 0) return false;
+  --g_lost_writes;
+  errno = EIO;
+  return true;
+}
+
+void CountSaved(ssize_t written) {
+  if (g_losing && written > 0) g_saved_bytes += static_cast<std::uint64_t>(written);
+}
+
 ssize_t ReadAt(int fd, void* bytes, size_t size, off_t offset) {
   if (g_unreadable) {
     errno = EIO;
@@ -105,7 +146,10 @@ ssize_t ReadAt(int fd, void* bytes, size_t size, off_t offset) {
 
 }  // namespace btfc::fs
 
+using btfc::fs::CountSaved;
 using btfc::fs::Fails;
+using btfc::fs::LosesSync;
+using btfc::fs::LosesWrite;
 using btfc::fs::ReadAt;
 using btfc::fs::WaitIfHeld;
 
@@ -143,7 +187,10 @@ int __wrap_statvfs(const char* path, struct statvfs* disk) {
 
 ssize_t __real_pwrite(int fd, const void* bytes, size_t size, off_t offset);
 ssize_t __wrap_pwrite(int fd, const void* bytes, size_t size, off_t offset) {
-  return Fails() ? -1 : __real_pwrite(fd, bytes, size, offset);
+  if (Fails() || LosesWrite()) return -1;
+  const ssize_t written = __real_pwrite(fd, bytes, size, offset);
+  CountSaved(written);
+  return written;
 }
 
 ssize_t __real_copy_file_range(int in, loff_t* from, int out, loff_t* to, size_t size,
@@ -172,7 +219,9 @@ ssize_t pread(int fd, void* bytes, size_t size, off_t offset) {
 ssize_t pread64(int fd, void* bytes, size_t size, off64_t offset) {
   return ReadAt(fd, bytes, size, offset);
 }
-int fdatasync(int fd) { return Fails() ? -1 : static_cast<int>(::syscall(SYS_fdatasync, fd)); }
+int fdatasync(int fd) {
+  return Fails() || LosesSync() ? -1 : static_cast<int>(::syscall(SYS_fdatasync, fd));
+}
 
 }  // extern "C"
 // NOLINTEND(bugprone-reserved-identifier)

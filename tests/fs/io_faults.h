@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 
@@ -50,6 +51,21 @@ void EachCallFailsOnce(int error, unsigned calls_min, unsigned step = 1) {
 
 // How often anybody asked how much room there is on the disk of a folder that is called so.
 unsigned LooksAtRoomOf(const char* folder);
+
+// While it lives so many fdatasync() fail as Linux has it: once with EIO, and what was written
+// before is lost, though the next one succeeds. One at a time.
+class LostSyncs {
+ public:
+  // And as many pwrite() as well, from the first fdatasync() on.
+  explicit LostSyncs(unsigned syncs, unsigned writes = 0);
+  ~LostSyncs();
+  LostSyncs(const LostSyncs&) = delete;
+  LostSyncs& operator=(const LostSyncs&) = delete;
+
+  // Bytes that were written between the last fdatasync() that failed and the first that succeeded
+  // after it.
+  static std::uint64_t SavedBytes();
+};
 
 // While it lives nothing that this program or SQLite asks for by pread() can be read.
 class UnreadableDisk {
