@@ -129,6 +129,14 @@ void Fetcher::CheckPieces(Item& item) {
   AnswerReads(item);
 }
 
+// Somebody waits for it, and it is said to be there: what the disk refused is not, in the end.
+bool Fetcher::IsAwaited(const Item& item, std::uint64_t piece) {
+  if (piece >= item.have.size() || !item.have[piece]) return false;
+  return std::ranges::any_of(item.reads, [piece](const auto& one) {
+    return one.second.first <= piece && piece <= one.second.last;
+  });
+}
+
 void Fetcher::CheckPiece(const index::ContentId& id, std::uint64_t piece, int attempt) {
   Item* const item = Find(id);
   if (item == nullptr || !item->layer) return;
@@ -137,11 +145,12 @@ void Fetcher::CheckPiece(const index::ContentId& id, std::uint64_t piece, int at
     exchange_.loop.Post([this, id, piece, attempt, there] {
       Item* const checked = Find(id);
       if (checked == nullptr) return;
+      if (there || !IsAwaited(*checked, piece)) checked->checking.erase(piece);
       if (there) {
-        checked->checking.erase(piece);
         checked->checked.insert(piece);
         return AnswerReads(*checked);
       }
+      if (!checked->checking.contains(piece)) return;
       const milliseconds wait(1 << std::min(attempt, kCheckBackoffMax));
       exchange_.loop.PostAfter(wait,
                                [this, id, piece, attempt] { CheckPiece(id, piece, attempt + 1); });

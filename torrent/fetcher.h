@@ -229,6 +229,7 @@ class Fetcher final : public Holder::Sharing {
   static std::set<std::uint64_t> PiecesRead(const Item& item);
   void UrgeReads(Item& item);
   void CheckPieces(Item& item);
+  static bool IsAwaited(const Item& item, std::uint64_t piece);
   void CheckPiece(const index::ContentId& id, std::uint64_t piece, int attempt);
   void AnswerReads(Item& item);
   void AnswerAll(Item& item, Result<void> result);

@@ -3,12 +3,14 @@
 
 #include <cerrno>
 #include <chrono>
+#include <filesystem>
 #include <string>
 #include <thread>
 
 #include "held_write.h"
 #include "pending_read.h"
 #include "test_host.h"
+#include "tests/support/eventually.h"
 
 namespace btfc::torrent {
 namespace {
@@ -27,6 +29,14 @@ class DiskErrorTest : public testing::Test {
   bool Passed(std::uint64_t bytes) {
     return b_.WaitUntil([bytes](const SwarmStatus& status) {
       return status.fetching.size() == 1 && status.fetching[0].done_bytes >= bytes;
+    });
+  }
+  // Comes to be so: in many times what is between two looks.
+  bool NobodyLooks() {
+    return test::Eventually([this] {
+      const auto looks = b_.objects->looks();
+      std::this_thread::sleep_for(std::chrono::milliseconds(500));
+      return b_.objects->looks() == looks;
     });
   }
   void ExpectArrives(const index::ContentId& id, const std::string& bytes) {
@@ -49,6 +59,29 @@ TEST_F(DiskErrorTest, WhatWasNotWrittenIsNotTakenForWhole) {
   held_.Refuse(ENOSPC);
   ExpectArrives(id, bytes);
   EXPECT_TRUE(held_.refused());
+}
+
+TEST_F(DiskErrorTest, NobodyLooksForWhatNobodyReadsAnyMore) {
+  const auto id = a_.objects->Put(RandomBytes(8 * kMiB, 3));
+  PendingRead read(b_, id, 0, 8 * kMiB);
+  ASSERT_TRUE(Passed(8 * kMiB));
+  EXPECT_TRUE(read.waiting());
+  b_.swarm->CancelRead(read.number());
+  EXPECT_TRUE(NobodyLooks());
+  held_.Refuse(ENOSPC);
+}
+
+TEST_F(DiskErrorTest, NobodyLooksForWhatWasRefused) {
+  const auto id = a_.objects->Put(RandomBytes(8 * kMiB, 4));
+  PendingRead read(b_, id, 0, 8 * kMiB);
+  ASSERT_TRUE(Passed(8 * kMiB));
+  // No try after this one gets a file, either.
+  const auto file = b_.objects->PartialPath(id);
+  ASSERT_TRUE(std::filesystem::remove(file));
+  ASSERT_TRUE(std::filesystem::create_directory(file));
+  held_.Refuse(ENOSPC);
+  EXPECT_TRUE(NobodyLooks());
+  EXPECT_TRUE(read.waiting());
 }
 
 // Nobody hears of the error any more; what is noted of the file is true nevertheless.

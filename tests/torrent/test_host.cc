@@ -77,6 +77,7 @@ std::optional<std::filesystem::path> FileObjects::Find(const index::ContentId& i
 }
 
 std::filesystem::path FileObjects::PartialPath(const index::ContentId& id) {
+  ++looks_;
   return folder_ / (index::ToHex(id) + ".part");
 }
 

@@ -46,6 +46,8 @@ class FileObjects final : public ObjectPort {
   // Whether the disk has room for more than what is there.
   void SetRoom(bool room) { room_bytes_ = room ? kMuch : 0; }
   void SetRoomFor(std::uint64_t bytes) { room_bytes_ = bytes; }
+  // How often anybody asked where partial files are.
+  std::uint64_t looks() const { return looks_; }
   // Waits until the index knows it; false after a minute.
   bool WaitForRecord(const index::ContentId& id);
 
@@ -73,6 +75,7 @@ class FileObjects final : public ObjectPort {
   int failing_records_ = 0;
   std::size_t arrived_ = 0;
   std::atomic<std::uint64_t> room_bytes_ = kMuch;
+  std::atomic<std::uint64_t> looks_ = 0;
 };
 
 class TestHost {
