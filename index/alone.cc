@@ -44,7 +44,9 @@ bool Session::RemoveAlone(const Link& link, const InodeBrief& inode,
                           const std::vector<HeldVersion>& versions, const RemovalRow& row) {
   const bool settled = link.dot.n != 0 && IsSettled(link) && inode.nlink == 1;
   if (!settled && !(IsTaken(link) && inode.nlink == 0)) return false;
-  if (!IsOnlyName(inode) || link.stamp.life != 0) return false;
+  // A removal that waited for its file's first content may have seen an earlier place.
+  if (row.seen != link.stamp || link.stamp.life != 0) return false;
+  if (!IsOnlyName(inode)) return false;
   if (versions.size() > 1 || tables_.GetRemoval(link.link)) return false;
   if (!versions.empty() && !Covers(row.known.context, versions.front().commit)) return false;
   tables_.PutRemoval(row);

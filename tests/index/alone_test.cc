@@ -185,6 +185,24 @@ TEST_F(AloneAtNameTest, AFirstContentMeetsWhatCameMeanwhile) {
   EXPECT_EQ(2U, a.Show().size());
 }
 
+// The removal of a replaced file waits for the new one's content, and the file is elsewhere by
+// then.
+TEST_F(AloneAtNameTest, AReplacedFileThatWasMovedMeanwhileStays) {
+  Host a('A', &wall_);
+  Host b('B', &wall_);
+  a.Create("/f", "old");
+  Send(a, b);
+  const Ino waits = a.Make("/temporary", FileNode());
+  a.Rename("/temporary", "/f");
+  Tick(1000);
+  b.Rename("/f", "/g");
+  Send(b, a);
+  a.Commit(waits, "new");
+  Exchange({&a, &b});
+  EXPECT_EQ(2U, a.Show().size());
+  EXPECT_EQ(a.Show(), b.Show());
+}
+
 INSTANTIATE_TEST_SUITE_P(Seeds, AloneTest, testing::Range(1U, kSeeds + 1));
 
 }  // namespace
