@@ -159,6 +159,17 @@ class PassthroughHp : public Mount {
   }
 };
 
+class Memory : public Mount {
+ public:
+  explicit Memory(const std::filesystem::path& home)
+      : Mount("memory", home, {BTFC_MEMORY_FS, (home / "mnt").native()}) {
+    Start();
+  }
+  // A new mount would be empty. Some of what was used a moment ago stays, so "first use" is too
+  // good.
+  void Refresh() override { std::ofstream("/proc/sys/vm/drop_caches") << "2" << std::flush; }
+};
+
 }  // namespace
 
 std::unique_ptr<Side> MakeNative(const std::filesystem::path& scratch) {
@@ -172,6 +183,10 @@ std::unique_ptr<Side> MakeBtfc(const std::filesystem::path& scratch, const std::
 std::unique_ptr<Side> MakePassthroughHp(const std::filesystem::path& scratch,
                                         const std::filesystem::path& program) {
   return std::make_unique<PassthroughHp>(scratch / "hp", program);
+}
+
+std::unique_ptr<Side> MakeMemory(const std::filesystem::path& scratch) {
+  return std::make_unique<Memory>(scratch / "memory");
 }
 
 double CpuSeconds(pid_t process) {

@@ -1,5 +1,5 @@
-// The places that are compared: a plain folder, a btfc mount, a passthrough_hp mount; all on one
-// disk. Used by one thread.
+// The places that are compared: a plain folder, a btfc mount, a passthrough_hp mount, all on one
+// disk; and a mount that keeps all in memory. Used by one thread.
 #pragma once
 
 #include <sys/types.h>
@@ -31,6 +31,8 @@ std::unique_ptr<Side> MakeBtfc(const std::filesystem::path& scratch, const std::
 // libfuse's example program, built by whoever runs this.
 std::unique_ptr<Side> MakePassthroughHp(const std::filesystem::path& scratch,
                                         const std::filesystem::path& program);
+// What requests cost by themselves: memory_fs.cc. As root only.
+std::unique_ptr<Side> MakeMemory(const std::filesystem::path& scratch);
 
 // CPU time that a process has used, in seconds.
 double CpuSeconds(pid_t process);
