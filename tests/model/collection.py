@@ -284,8 +284,18 @@ class CollectingHost(PublishingHost):
         return (any(self.is_open(i) for i in self.dead())
                 or any(not self.folder_alive(self.place(l).parent) for links in self.waiting.values() for l in links))
 
+    def delete_again(self, fresh, delta):
+        """Files whose deletion here is news, if nobody moved them since and the deleter had what they hold before him."""
+        for path, link in sorted(fresh.tree().items()):
+            removal, inode = self.rows.get(("removal", link)), fresh.place(link).inode
+            if (removal and not covers(delta.until, removal.dot) and removal.value.seen[:2] == fresh.placed(link)[:2]
+                    and not self.live_links(inode) and fresh.live_links(inode) == [link] and fresh.versions.get(inode)
+                    and removal.value.known.overwrote(fresh.heads(inode)[0].key[1])):
+                fresh.unlink(path)
+
     def begin_anew(self, fresh, delta):
         """What only this host had, as work of users of `fresh`, a new host that took this delta."""
+        self.delete_again(fresh, delta)
         for path, link in sorted(self.tree().items()):
             inode = self.place(link).inode
             if self.kind(inode) == "folder" or not self.versions.get(inode):

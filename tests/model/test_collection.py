@@ -168,7 +168,7 @@ EARLIER = (("careless", 283), ("careless", 5023), ("careless", 5067), ("careless
            ("careless", 10142), ("careless", 10355), ("careless", 10455), ("careless", 20355), ("equal contents", 5055),
            ("equal contents", 5091), ("equal contents", 5095), ("equal contents", 5115), ("equal contents", 5143),
            ("unheard", 6), ("unheard", 94), ("unheard", 259), ("unheard", 630), ("unheard", 2237),
-           ("no edits", 20295), ("no renames", 5014), ("no renames", 5031), ("no renames", 5067), ("no renames", 5143))
+           ("no edits", 20021), ("no edits", 20295), ("no edits", 20623), ("no renames", 5014), ("no renames", 5031), ("no renames", 5067), ("no renames", 5143))
 
 
 def main(runs, first=0, only=None):
