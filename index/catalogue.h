@@ -233,6 +233,8 @@ struct CatalogueOptions {
   bool foreign_privileged_xattrs = false;
 };
 
+struct SalvagedRemoval;  // index/salvage.h
+
 // Local operations are one transaction each and answer with errno codes (ENOENT, EEXIST,
 // ENOTDIR, EISDIR, ENOTEMPTY, ENAMETOOLONG, EINVAL, ENODATA, EMLINK, ENOSPC, EIO).
 // All calls from any thread; reads do not wait for a delta that is being applied.
@@ -328,6 +330,10 @@ class Catalogue : public Replica {
   // The others let go of rows without this host, which was away for too long: it takes nothing of
   // them, and they nothing of it, until its index is made anew (Salvage says what only it had).
   Result<bool> WasLeftBehind();
+  // What was removed in an old index of this host's is removed here, too, as by a user: if it is
+  // where the remover saw it, it is the file's only name, and all that the file holds he had
+  // before him. In any doubt it stays. Answers whether it went.
+  Result<bool> RemoveAgain(const SalvagedRemoval& removal);
   // Of the objects that are here for earlier versions alone.
   Result<std::uint64_t> KeptBytes();
 

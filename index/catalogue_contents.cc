@@ -72,6 +72,12 @@ void MarkPresent(Session& session, const ContentId& id) {
 
 }  // namespace
 
+bool IsBeingWritten(Session& session, Ino ino) {
+  auto find = session.tables().db().Prepare("SELECT 1 FROM dirty WHERE ino = ?");
+  find << ino;
+  return find.Step() || session.tables().Brief(ino).pending;
+}
+
 Result<void> Catalogue::BeginWrite(Ino ino, bool durable) {
   // A file that waits for its first content is dirty as it is, and its first version has nothing
   // to cover.

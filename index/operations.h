@@ -25,6 +25,8 @@ struct AtName {
 AtName LinksAtName(Session& session, const Slot& spot);
 bool IsShown(Session& session, const Slot& spot);
 Result<Node> NodeOf(Session& session, Ino ino);
+// Or it waits for its first content.
+bool IsBeingWritten(Session& session, Ino ino);
 // The mtime that somebody set, from now on.
 void WriteMtime(Session& session, Ino ino, std::int64_t mtime_ns);
 // A name goes, with its link. See Session::Unlink.

@@ -11,8 +11,10 @@
 #include <unordered_map>
 #include <utility>
 
+#include "index/devices.h"
 #include "index/merkle.h"
 #include "index/sqlite.h"
+#include "index/summaries.h"
 
 namespace btfc::index {
 namespace {
@@ -33,6 +35,13 @@ Result<void> MendMagic(const std::filesystem::path& file) {
   const int problem = errno;
   ::close(fd);
   return mended ? Ok() : Result<void>(Errno(problem));
+}
+
+Result<std::unique_ptr<Database>> OpenAside(const std::filesystem::path& file) {
+  BOOST_OUTCOME_TRYV(MendMagic(file));
+  BOOST_OUTCOME_TRYA(database, Database::Open(file, Database::Mode::kReadWrite));
+  sqlite3_db_config(database->handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  return std::move(database);
 }
 
 // The rows of a table in the order of their integer key, which is column 0 and asked for by
@@ -198,20 +207,51 @@ class Salvager {
   std::unordered_map<Ino, Inode> inodes_;
 };
 
+constexpr Sql kRemovals =
+    "SELECT r.dot_dev, r.dot_n, p.id, r.seen_time, r.seen_dev, r.seen_life, r.seen_sub, r.known "
+    "FROM removal r JOIN place p ON p.link = r.link JOIN inode i ON i.ino = p.ino "
+    "WHERE r.dot_n IS NOT NULL AND i.kind = 1 "
+    "AND NOT EXISTS (SELECT 1 FROM place o WHERE o.ino = p.ino AND o.state <> 0)";
+
+std::vector<SalvagedRemoval> RemovalsBeyond(Database& database, const Summary& known) {
+  std::vector<SalvagedRemoval> removals;
+  if (database.Number("SELECT count(*) FROM meta WHERE key = 'left'") == 0) return removals;
+  DeviceTable devices;
+  devices.Load(database);
+  auto row = database.Prepare(kRemovals);
+  while (row.Step()) {
+    if (Covers(known, Dot{devices.IdOf(row.Int(0)), row.Unsigned(1)})) continue;
+    removals.push_back({.link = row.Fixed<LinkId>(2),
+                        .seen = {.time_ns = row.Int(3),
+                                 .device = devices.IdOf(row.Int(4)),
+                                 .life = static_cast<std::uint32_t>(row.Int(5)),
+                                 .sub = static_cast<std::uint32_t>(row.Int(6))},
+                        .known = devices.DecodeKnown(row.Bytes(7))});
+  }
+  return removals;
+}
+
 }  // namespace
 
 Result<void> Salvage(const std::filesystem::path& database,
                      const std::function<void(const SalvagedFile&)>& visit) {
-  BOOST_OUTCOME_TRYV(MendMagic(database));
-  auto opened = Database::Open(database, Database::Mode::kReadWrite);
-  if (!opened) return opened.error();
+  BOOST_OUTCOME_TRYA(opened, OpenAside(database));
   try {
-    sqlite3_db_config(opened.value()->handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-    if (!Salvager(*opened.value(), visit).Run()) return Error::kCorrupt;
+    if (!Salvager(*opened, visit).Run()) return Error::kCorrupt;
   } catch (const StorageFailure& failure) {
     return failure.code();
   }
   return Ok();
+}
+
+Result<std::vector<SalvagedRemoval>> SalvageRemovals(const std::filesystem::path& database,
+                                                     const Summary& known) {
+  BOOST_OUTCOME_TRYA(opened, OpenAside(database));
+  try {
+    return RemovalsBeyond(*opened, known);
+  } catch (const StorageFailure& failure) {
+    return failure.code();
+  }
 }
 
 }  // namespace btfc::index

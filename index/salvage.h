@@ -6,8 +6,10 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "index/catalogue.h"
+#include "index/known.h"
 
 namespace btfc::index {
 
@@ -33,5 +35,18 @@ inline constexpr char kLostFolder[] = "found again";
 // if nothing at all can be read.
 Result<void> Salvage(const std::filesystem::path& database,
                      const std::function<void(const SalvagedFile&)>& visit);
+
+// The removal of a file's last name.
+struct SalvagedRemoval {
+  LinkId link;
+  Stamp seen;   // of the link, by who removed it
+  Known known;  // the versions that he had before him
+};
+
+// Of files that have no name in an index that was left behind, the removals that `known` does not
+// cover: nobody else will repeat them. Of an index that is set aside for another reason there are
+// none: that it was damaged is no reason to delete anything. Nor is anything damaged read past.
+Result<std::vector<SalvagedRemoval>> SalvageRemovals(const std::filesystem::path& database,
+                                                     const Summary& known);
 
 }  // namespace btfc::index

@@ -212,12 +212,6 @@ std::vector<RemovedLink> RemovedAt(Session& session, std::vector<std::string> na
   return RemovedIn(db, ResolvePast(db, names).folders, name);
 }
 
-bool IsBeingWritten(Session& session, Ino ino) {
-  auto find = session.tables().db().Prepare("SELECT 1 FROM dirty WHERE ino = ?");
-  find << ino;
-  return find.Step() || session.tables().Brief(ino).pending;
-}
-
 // The link that a path shows now; ENOENT also if a folder above is missing.
 Result<Link> ShownAtPath(Session& session, const std::vector<std::string>& names) {
   Result<Link> link = Errno(ENOENT);

@@ -148,9 +148,11 @@ void ImportJob::TakeUp() {
     if (!Cancelled()) spdlog::error("{}", text);
     return;
   }
-  const auto& [files, lost] = rescued.value();
+  const auto& [files, lost, removed] = rescued.value();
   auto text = fmt::format("rebuild done: {} files that only this host had", files);
   if (lost > 0) text += fmt::format(", {} more could not be read (the log names them)", lost);
+  if (removed > 0)
+    text += fmt::format(", {} that had been deleted here are deleted again", removed);
   Describe(text);
   spdlog::info("{}", text);
   std::error_code error;

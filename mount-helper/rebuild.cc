@@ -6,8 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <span>
 #include <utility>
 
 #include "fs/clone.h"
@@ -19,6 +21,9 @@ namespace btfc::mount_helper {
 namespace {
 
 namespace sfs = std::filesystem;
+
+// So long others that write wait.
+constexpr std::size_t kRemovalsAtOnce = 256;
 
 sfs::path Aside(const sfs::path& cache) { return cache / "damaged"; }
 sfs::path AloneMark(const sfs::path& cache) { return Aside(cache) / "alone"; }
@@ -168,6 +173,31 @@ Result<std::uint64_t> TakeObjectsWithoutRows(const sfs::path& rescued, index::Ca
   return count;
 }
 
+// What was deleted on this host, or told to it, while the others went on without it. How many.
+Result<std::uint64_t> RemoveAgain(const sfs::path& cache, index::Catalogue& catalogue,
+                                  const index::Summary& known) {
+  const auto removals = index::SalvageRemovals(Aside(cache) / "index.db", known);
+  if (!removals) {
+    spdlog::warn("rebuild: what was deleted on this host alone is there again: {}",
+                 removals.error().message());
+    return std::uint64_t{0};
+  }
+  std::uint64_t count = 0;
+  std::span<const index::SalvagedRemoval> rest = removals.value();
+  while (!rest.empty()) {
+    const auto some = rest.first(std::min(rest.size(), kRemovalsAtOnce));
+    index::Catalogue::Batch batch(catalogue);
+    for (const auto& removal : some) {
+      BTFC_TRY(removed, catalogue.RemoveAgain(removal));
+      if (removed) ++count;
+    }
+    BOOST_OUTCOME_TRYV(batch.Finish());
+    rest = rest.subspan(some.size());
+  }
+  BOOST_OUTCOME_TRYV(catalogue.Sync());  // before the index that says so is put away
+  return count;
+}
+
 // `folder` is new and empty afterwards.
 Result<void> MakeAnew(const sfs::path& folder) {
   std::error_code error;
@@ -248,8 +278,14 @@ Result<Rescued> TakeUpRebuild(
                   read.error().message());
   }
   TakeNameless(cache, gatherer.folder());
-  BOOST_OUTCOME_TRYV(take_in(options));
   auto rescued = gatherer.rescued();
+  // Before the import: a file that was saved under the name of another one finds it free. If that
+  // file cannot be read any more, the other one is better than nothing.
+  if (rescued.lost == 0) {
+    BOOST_OUTCOME_TRYA(removed, RemoveAgain(cache, catalogue, known));
+    rescued.removed = removed;
+  }
+  BOOST_OUTCOME_TRYV(take_in(options));
   if (!read && RebuildAlone(cache)) {
     BOOST_OUTCOME_TRYV(MakeAnew(gatherer.folder()));
     BTFC_TRY(nameless, TakeObjectsWithoutRows(gatherer.folder(), catalogue, store));

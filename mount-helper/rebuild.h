@@ -26,14 +26,17 @@ bool RebuildPending(const std::filesystem::path& cache);
 bool RebuildAlone(const std::filesystem::path& cache);
 
 struct Rescued {
-  std::uint64_t files = 0;  // taken in: no host that is connected had them
-  std::uint64_t lost = 0;   // of those, the ones whose bytes are not here any more
+  std::uint64_t files = 0;    // taken in: no host that is connected had them
+  std::uint64_t lost = 0;     // of those, the ones whose bytes are not here any more
+  std::uint64_t removed = 0;  // that were deleted here, and nobody else had heard of it
 };
 
 // Takes in the versions in damaged/ that the catalogue does not cover, now that it has what the
 // others know, and the files that were being written; with `alone` and an index of which nothing
-// can be read, all contents of the store, without their names. Then damaged/ becomes damaged.done/
-// (which nobody needs). Can be run again after an interruption. Import's callbacks.
+// can be read, all contents of the store, without their names. If the index was left behind, what
+// had been deleted by then is deleted again where nobody touched it (Catalogue::RemoveAgain),
+// unless something was lost. Then damaged/ becomes damaged.done/ (which nobody needs). Can be run
+// again after an interruption. Import's callbacks.
 Result<Rescued> TakeUpRebuild(
     const std::filesystem::path& cache, index::Catalogue& catalogue, fs::ObjectStore& store,
     const fs::ImportOptions& options, const std::function<bool()>& cancelled,

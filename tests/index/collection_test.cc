@@ -5,14 +5,12 @@
 #include <filesystem>
 #include <set>
 
-#include "catalogue_fixture.h"
 #include "index/salvage.h"
 #include "index/summaries.h"
+#include "three_hosts_fixture.h"
 
 namespace btfc::index {
 namespace {
-
-constexpr std::int64_t kDay_ns = std::int64_t{86'400} * 1'000'000'000;
 
 // What the database of a host holds, in rows or in pages.
 std::int64_t Ask(Host& host, const char* sql) {
@@ -42,35 +40,7 @@ std::int64_t UsedPages(Host& host) {
          Ask(host, "SELECT freelist_count FROM pragma_freelist_count()");
 }
 
-class CollectionTest : public CatalogueTest {
- protected:
-  // What hosts do from time to time.
-  void Collect(const std::vector<Host*>& hosts, const VersionLimits& limits) {
-    for (Host* host : hosts) {
-      EXPECT_TRUE((*host)->PruneVersions(limits));
-      const auto gone = (*host)->Collect(limits);
-      EXPECT_TRUE(gone) << gone.error().message();
-      EXPECT_TRUE((*host)->CheckIntegrity());
-    }
-  }
-  // Until everybody has heard of everybody's horizon.
-  void CollectAll(const std::vector<Host*>& hosts, const VersionLimits& limits) {
-    for (int round = 0; round < 5; ++round) {
-      Tick();
-      Collect(hosts, limits);
-      Exchange(hosts);
-    }
-  }
-  static VersionLimits NothingKept() {
-    VersionLimits limits;
-    limits.age_ns = 0;
-    limits.absence_ns = 180 * kDay_ns;
-    return limits;
-  }
-
-  Host a_{'A', &wall_}, b_{'B', &wall_}, c_{'C', &wall_};
-  const std::vector<Host*> all_{&a_, &b_, &c_};
-};
+using CollectionTest = ThreeHostsTest;
 
 TEST_F(CollectionTest, WhatAllKnowToBeDeletedGoes) {
   a_.Create("/stays", "1");
