@@ -8,6 +8,7 @@
 
 #include "index/merkle.h"
 #include "torrent/fetcher.h"
+#include "torrent/partial_file.h"
 
 namespace btfc::torrent {
 namespace {
@@ -19,9 +20,7 @@ constexpr milliseconds kAskAgain{1000};
 constexpr std::uint64_t kTellBytes = 128 * 1024;
 
 Result<void> WriteWhole(const std::filesystem::path& file, std::string_view bytes) {
-  std::error_code ignored;
-  std::filesystem::create_directories(file.parent_path(), ignored);
-  const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  const int fd = OpenPartial(file, O_WRONLY | O_TRUNC);
   if (fd < 0) return Errno(errno);
   int error = 0;
   while (!bytes.empty() && error == 0) {

@@ -282,13 +282,19 @@ std::vector<bool> Later(int fd, const index::ContentId& id, const std::vector<in
 
 }  // namespace
 
+int OpenPartial(const std::filesystem::path& file, int flags) {
+  std::error_code ignored;
+  std::filesystem::create_directories(file.parent_path(), ignored);
+  const auto open = [&] { return ::open(file.c_str(), flags | O_CREAT | O_CLOEXEC, 0600); };
+  const int fd = open();
+  return fd < 0 && errno == EACCES && ::chmod(file.c_str(), 0600) == 0 ? open() : fd;
+}
+
 Result<std::vector<bool>> PreparePartial(
     const PartialFile& partial, const index::ContentId& id, const std::vector<index::Hash>& layer,
     const std::function<std::optional<BaseObject>()>& next_base,
     const std::function<bool()>& cancelled, const CopyHooks& hooks) {
-  std::error_code ignored;
-  std::filesystem::create_directories(partial.file.parent_path(), ignored);
-  const Descriptor fd(::open(partial.file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  const Descriptor fd(OpenPartial(partial.file, O_RDWR));
   if (fd.get() < 0) return Errno(errno);
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) return Errno(errno);
@@ -319,9 +325,7 @@ std::optional<PartialPieces> PrepareFew(const PartialFile& partial, const index:
                                         const std::vector<index::Hash>& layer,
                                         const std::vector<BaseObject>& bases,
                                         std::uint64_t few_bytes) {
-  std::error_code ignored;
-  std::filesystem::create_directories(partial.file.parent_path(), ignored);
-  const Descriptor fd(::open(partial.file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  const Descriptor fd(OpenPartial(partial.file, O_RDWR));
   struct stat status {};
   if (fd.get() < 0 || ::fstat(fd.get(), &status) != 0 || status.st_size != 0) return std::nullopt;
   PartialPieces pieces;

@@ -35,6 +35,11 @@ struct CopyHooks {
   std::function<void(std::uint64_t first, std::uint64_t last)> copied = [](auto, auto) {};
 };
 
+// Opens the file for writing, and makes it and its folder if they are not there; `flags`: further
+// ones of open(2). -1 and errno. One that was about to become an object when the process was killed
+// could only be read: its owner may write to it again.
+int OpenPartial(const std::filesystem::path& file, int flags);
+
 // Makes the file ready to be fetched into, with the object's length, and answers which of its
 // pieces are there: those that an earlier fetch left, what it has in common with objects of
 // `next_base`, which is asked until it answers nothing or all is there, and the pieces that are all

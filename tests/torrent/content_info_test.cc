@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,6 +20,8 @@
 
 namespace btfc::torrent {
 namespace {
+
+constexpr uid_t kNobody = 65534;
 
 index::HashedFile Hashed(const std::filesystem::path& file, const std::string& bytes) {
   std::ofstream(file, std::ios::binary) << bytes;
@@ -183,6 +186,22 @@ class PartialFileTest : public testing::Test {
 TEST_F(PartialFileTest, FreshFileHoldsNothing) {
   EXPECT_EQ(Count(Prepare()), 0U);
   EXPECT_EQ(std::filesystem::file_size(partial_.file), bytes_.size());
+}
+
+// Killed just before it became an object, which nobody may write to.
+TEST_F(PartialFileTest, WhatCouldOnlyBeReadIsWrittenToAgain) {
+  std::ofstream(partial_.file, std::ios::binary) << bytes_;
+  ASSERT_EQ(::chmod(partial_.file.c_str(), 0400), 0);
+  ASSERT_EQ(::chmod(dir_.path().c_str(), 0755), 0);
+  // Root may write anyway; this thread may not, for a moment.
+  const uid_t user = ::geteuid() == 0 ? kNobody : ::geteuid();
+  ASSERT_EQ(::chown(partial_.file.c_str(), user, static_cast<gid_t>(-1)), 0);
+  const auto root = ::setfsuid(user);
+  const int fd = OpenPartial(partial_.file, O_RDWR);
+  const auto why = errno;
+  ::setfsuid(static_cast<uid_t>(root));
+  EXPECT_GE(fd, 0) << std::strerror(why);
+  ::close(fd);
 }
 
 // Each base gives what is missing still; what is there already is not touched.
