@@ -190,9 +190,10 @@ void Fetcher::Pump() {
 }
 
 // Bytes of the disk. Before the hashes of the pieces have come nobody knows how much of a large
-// object is holes; until then it takes nothing.
+// object is holes; until then it takes nothing. What an earlier fetch left takes no more.
 std::uint64_t Fetcher::Takes(const Item& item) {
-  return IsSmall(item.id) ? item.id.size : item.data_bytes;
+  if (IsSmall(item.id)) return item.id.size;
+  return item.data_bytes - std::min(item.data_bytes, item.left_bytes);
 }
 
 // Bytes of what is under way, which the disk may not have taken yet.
@@ -223,6 +224,7 @@ void Fetcher::LookAndAsk(const std::vector<index::ContentId>& ids) {
     std::vector<index::ContentId> missing;
     std::vector<index::ContentId> superseded;
     std::map<index::ContentId, Layer> layers;
+    std::map<index::ContentId, std::uint64_t> left;
     for (const auto& id : ids) {
       if (exchange_.objects.Find(id)) {
         if (const auto found = exchange_.objects.Found(id); found) {
@@ -234,14 +236,15 @@ void Fetcher::LookAndAsk(const std::vector<index::ContentId>& ids) {
       }
       missing.push_back(id);
       if (!exchange_.objects.Needed(id)) superseded.push_back(id);
-      auto layer = IsSmall(id) ? std::nullopt : exchange_.layers.Find(id);
-      if (layer) {
+      if (IsSmall(id)) continue;
+      left[id] = DiskBytes(exchange_.objects.PartialPath(id));
+      if (auto layer = exchange_.layers.Find(id)) {
         layers[id] = std::make_shared<const std::vector<index::Hash>>(std::move(*layer));
       }
     }
     exchange_.loop.Post([this, here = std::move(here), unrecorded = std::move(unrecorded),
                          missing = std::move(missing), layers = std::move(layers),
-                         superseded = std::move(superseded)] {
+                         left = std::move(left), superseded = std::move(superseded)] {
       for (const auto& id : here) Arrived(id);
       for (const auto& [id, error] : unrecorded) {
         if (Item* const item = Find(id)) Retry(*item, error);
@@ -251,6 +254,7 @@ void Fetcher::LookAndAsk(const std::vector<index::ContentId>& ids) {
       for (const auto& id : missing) {
         Item* const item = Find(id);
         if (item == nullptr) continue;
+        if (const auto bytes = left.find(id); bytes != left.end()) item->left_bytes = bytes->second;
         if (const auto layer = layers.find(id); layer != layers.end())
           SetLayer(*item, layer->second);
         MaybePark(*item);

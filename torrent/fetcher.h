@@ -129,6 +129,7 @@ class Fetcher final : public Holder::Sharing {
     // large
     Layer layer;
     std::uint64_t data_bytes = 0;  // of the pieces that are not all zeros, by the layer
+    std::uint64_t left_bytes = 0;  // of the disk, that an earlier fetch took
     std::vector<bool> have;
     std::vector<bool> later;           // the pieces that are copied when the others have come
     std::set<std::uint64_t> fetched;   // the pieces that came from others

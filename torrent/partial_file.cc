@@ -365,6 +365,12 @@ void PunchZeros(const std::filesystem::path& file, std::uint64_t begin, std::uin
   end_run(end);
 }
 
+std::uint64_t DiskBytes(const std::filesystem::path& file) {
+  struct stat st {};
+  if (::stat(file.c_str(), &st) != 0) return 0;
+  return static_cast<std::uint64_t>(st.st_blocks) * 512;
+}
+
 void NotePartial(const PartialFile& partial, const index::ContentId& id,
                  const std::vector<bool>& have) {
   struct stat status {};

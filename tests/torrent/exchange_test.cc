@@ -148,6 +148,19 @@ TEST_F(ExchangeTest, ASparseObjectNeedsRoomForItsDataOnly) {
   EXPECT_TRUE(b.WaitUntil([](const SwarmStatus& status) { return !status.no_room; }));
 }
 
+TEST_F(ExchangeTest, WhatAnEarlierFetchLeftTakesNoMoreRoom) {
+  TestHost a(cluster_, 214);
+  TestHost b(cluster_, 215);
+  Connect(a, b);
+  const std::string bytes = RandomBytes(4 * 1024 * 1024, 4);
+  const auto id = a.objects->Put(bytes);
+  std::ofstream(b.objects->PartialPath(id), std::ios::binary) << bytes.substr(0, 3 * 1024 * 1024);
+  b.objects->SetRoomFor(2 * 1024 * 1024);
+  b.swarm->Want(id);
+  ASSERT_TRUE(b.objects->WaitFor(id));
+  EXPECT_TRUE(b.objects->Bytes(id) == bytes);
+}
+
 TEST_F(ExchangeTest, LargeObjectsAreQuickInARow) {
   TestHost a(cluster_, 70);
   TestHost b(cluster_, 71);
