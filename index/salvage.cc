@@ -207,21 +207,50 @@ class Salvager {
   std::unordered_map<Ino, Inode> inodes_;
 };
 
+// Several rows for a removal if several places stand at the name. An old folder that was merged
+// into another one says no more what stands where.
 constexpr Sql kRemovals =
-    "SELECT r.dot_dev, r.dot_n, p.id, r.seen_time, r.seen_dev, r.seen_life, r.seen_sub, r.known "
+    "SELECT r.dot_dev, r.dot_n, p.id, r.seen_time, r.seen_dev, r.seen_life, r.seen_sub, r.known, "
+    "n.ino, (SELECT count(*) FROM place o WHERE o.ino = n.ino AND o.state & 6) "
     "FROM removal r JOIN place p ON p.link = r.link JOIN inode i ON i.ino = p.ino "
+    "LEFT JOIN place n ON n.up = p.parent AND n.name = p.name AND n.state & 6 "
+    "AND NOT EXISTS (SELECT 1 FROM inode d WHERE d.ino = n.ino AND d.kind = 2) "
     "WHERE r.dot_n IS NOT NULL AND i.kind = 1 "
-    "AND NOT EXISTS (SELECT 1 FROM place o WHERE o.ino = p.ino AND o.state <> 0)";
+    "AND NOT EXISTS (SELECT 1 FROM place o WHERE o.ino = p.ino AND o.state <> 0) "
+    "AND NOT EXISTS (SELECT 1 FROM place m WHERE m.ino = p.parent AND m.merged IS NOT NULL) "
+    "ORDER BY r.link";
 
-std::vector<SalvagedRemoval> RemovalsBeyond(Database& database, const Summary& known) {
+bool WasLeftBehind(Database& database) {
+  return database.Number("SELECT count(*) FROM meta WHERE key = 'left'") > 0;
+}
+
+bool IsSound(Database& database) {
+  auto check = database.Prepare("PRAGMA integrity_check(1)");
+  return check.Step() && check.Bytes(0) == "ok";
+}
+
+// Of one that was renamed over another name of its own, not all names are brought along.
+bool IsBrought(const Statement& row, const std::function<bool(Ino)>& brought) {
+  return row.IsNull(8) || (row.Int(9) == 1 && brought(row.Unsigned(8)));
+}
+
+std::vector<SalvagedRemoval> RemovalsBeyond(Database& database, const Summary& known,
+                                            const std::function<bool(Ino)>& brought) {
   std::vector<SalvagedRemoval> removals;
-  if (database.Number("SELECT count(*) FROM meta WHERE key = 'left'") == 0) return removals;
   DeviceTable devices;
   devices.Load(database);
   auto row = database.Prepare(kRemovals);
+  std::optional<LinkId> refused;
   while (row.Step()) {
     if (Covers(known, Dot{devices.IdOf(row.Int(0)), row.Unsigned(1)})) continue;
-    removals.push_back({.link = row.Fixed<LinkId>(2),
+    const auto link = row.Fixed<LinkId>(2);
+    const bool again = !removals.empty() && removals.back().link == link;
+    if (!IsBrought(row, brought)) {
+      refused = link;
+      if (again) removals.pop_back();
+    }
+    if (again || refused == link) continue;
+    removals.push_back({.link = link,
                         .seen = {.time_ns = row.Int(3),
                                  .device = devices.IdOf(row.Int(4)),
                                  .life = static_cast<std::uint32_t>(row.Int(5)),
@@ -245,10 +274,13 @@ Result<void> Salvage(const std::filesystem::path& database,
 }
 
 Result<std::vector<SalvagedRemoval>> SalvageRemovals(const std::filesystem::path& database,
-                                                     const Summary& known) {
+                                                     const Summary& known,
+                                                     const std::function<bool(Ino)>& brought) {
   BOOST_OUTCOME_TRYA(opened, OpenAside(database));
   try {
-    return RemovalsBeyond(*opened, known);
+    if (!WasLeftBehind(*opened)) return std::vector<SalvagedRemoval>();
+    if (!IsSound(*opened)) return Error::kCorrupt;
+    return RemovalsBeyond(*opened, known, brought);
   } catch (const StorageFailure& failure) {
     return failure.code();
   }

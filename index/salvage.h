@@ -44,9 +44,12 @@ struct SalvagedRemoval {
 };
 
 // Of files that have no name in an index that was left behind, the removals that `known` does not
-// cover: nobody else will repeat them. Of an index that is set aside for another reason there are
-// none: that it was damaged is no reason to delete anything. Nor is anything damaged read past.
+// cover: nobody else will repeat them. What another file was renamed over is among them only if
+// that one, by its ino in the database, is `brought` along to its name: a rename is repeated as a
+// whole or not at all. Of an index that is set aside for another reason there are none: that it was
+// damaged is no reason to delete anything. Nor is anything damaged read past: Error::kCorrupt.
 Result<std::vector<SalvagedRemoval>> SalvageRemovals(const std::filesystem::path& database,
-                                                     const Summary& known);
+                                                     const Summary& known,
+                                                     const std::function<bool(Ino)>& brought);
 
 }  // namespace btfc::index

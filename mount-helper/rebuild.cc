@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <chrono>
 #include <span>
+#include <unordered_set>
 #include <utility>
 
 #include "fs/clone.h"
@@ -68,6 +69,7 @@ class Gatherer {
 
   const sfs::path& folder() const { return rescued_; }
   const Rescued& rescued() const { return rescued_counts_; }
+  bool Took(index::Ino ino) const { return taken_.contains(ino); }
 
   void Take(const index::SalvagedFile& file) {
     // What was being written here is newer than any version.
@@ -81,15 +83,14 @@ class Gatherer {
         return Lost(file, "its working file");
       }
       chmod((rescued_ / file.path).c_str(), file.mode);
-      ++rescued_counts_.files;
-      return;
+      return Taken(file);
     }
     const bool committed = file.kind == index::Kind::kSymlink || file.id != index::ContentId{};
     if (!committed || (file.dot && index::Covers(known_, *file.dot))) return;
     if (!MakeParents(file.path)) return Lost(file, "its folder");
     const auto written = file.kind == index::Kind::kSymlink ? MakeLink(file) : Write(file);
     if (!written) return Lost(file, written.error().message());
-    ++rescued_counts_.files;
+    Taken(file);
   }
 
  private:
@@ -120,6 +121,10 @@ class Gatherer {
     if (futimens(to.get(), times) != 0 || fchmod(to.get(), file.mode) != 0) return Errno(errno);
     return Ok();
   }
+  void Taken(const index::SalvagedFile& file) {
+    taken_.insert(file.ino);
+    ++rescued_counts_.files;
+  }
   void Lost(const index::SalvagedFile& file, const std::string& why) {
     ++rescued_counts_.lost;
     spdlog::error("rebuild: /{} cannot be taken over from the damaged index: {}", file.path, why);
@@ -129,6 +134,7 @@ class Gatherer {
   const index::Summary& known_;
   const fs::ObjectStore& store_;
   Rescued rescued_counts_;
+  std::unordered_set<index::Ino> taken_;
 };
 
 // Working files whose names could not be read.
@@ -175,8 +181,9 @@ Result<std::uint64_t> TakeObjectsWithoutRows(const sfs::path& rescued, index::Ca
 
 // What was deleted on this host, or told to it, while the others went on without it. How many.
 Result<std::uint64_t> RemoveAgain(const sfs::path& cache, index::Catalogue& catalogue,
-                                  const index::Summary& known) {
-  const auto removals = index::SalvageRemovals(Aside(cache) / "index.db", known);
+                                  const index::Summary& known, const Gatherer& gatherer) {
+  const auto removals = index::SalvageRemovals(
+      Aside(cache) / "index.db", known, [&gatherer](index::Ino ino) { return gatherer.Took(ino); });
   if (!removals) {
     spdlog::warn("rebuild: what was deleted on this host alone is there again: {}",
                  removals.error().message());
@@ -281,8 +288,8 @@ Result<Rescued> TakeUpRebuild(
   auto rescued = gatherer.rescued();
   // Before the import: a file that was saved under the name of another one finds it free. If that
   // file cannot be read any more, the other one is better than nothing.
-  if (rescued.lost == 0) {
-    BOOST_OUTCOME_TRYA(removed, RemoveAgain(cache, catalogue, known));
+  if (read && rescued.lost == 0) {
+    BOOST_OUTCOME_TRYA(removed, RemoveAgain(cache, catalogue, known, gatherer));
     rescued.removed = removed;
   }
   BOOST_OUTCOME_TRYV(take_in(options));

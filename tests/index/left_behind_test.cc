@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
+#include <set>
 
 #include "index/salvage.h"
 #include "three_hosts_fixture.h"
@@ -35,9 +37,24 @@ class LeftBehindTest : public ThreeHostsTest {
     }
   }
   static std::vector<SalvagedRemoval> RemovalsOf(Host& left, Host& anew) {
-    const auto removals = SalvageRemovals(left.dir() / "index.db", anew->Known());
+    // What nobody else has comes along, as mount-helper's TakeUpRebuild does it.
+    const Summary known = anew->Known();
+    std::set<Ino> brought;
+    EXPECT_TRUE(Salvage(left.dir() / "index.db", [&](const SalvagedFile& file) {
+      if (file.id != ContentId{} && !Covers(known, *file.dot)) brought.insert(file.ino);
+    }));
+    const auto removals = SalvageRemovals(left.dir() / "index.db", known,
+                                          [&](Ino ino) { return brought.contains(ino); });
     EXPECT_TRUE(removals) << removals.error().message();
     return removals ? removals.value() : std::vector<SalvagedRemoval>();
+  }
+  // Of a closed one, as damage does.
+  static void Damage(Host& host, const char* sql) {
+    sqlite3* database = nullptr;
+    ASSERT_EQ(SQLITE_OK, sqlite3_open((host.dir() / "index.db").c_str(), &database));
+    EXPECT_EQ(SQLITE_OK, sqlite3_exec(database, sql, nullptr, nullptr, nullptr));
+    EXPECT_LT(0, sqlite3_changes(database));
+    sqlite3_close(database);  // which leaves no log
   }
   // How many removals of the old index are repeated in the new one, which has a giver's rows.
   static int RemoveAgain(Host& left, Host& anew) {
@@ -208,6 +225,56 @@ TEST_F(LeftBehindTest, WhatTheOthersHeardOfIsNotRepeated) {
   EXPECT_TRUE(RemovalsOf(c_, anew_).empty());
 }
 
+// A rename over is not halved: that the file was moved there is not repeated.
+TEST_F(LeftBehindTest, WhatAKnownFileWasRenamedOverStays) {
+  a_.Create("/g", "old");
+  Exchange(all_);
+  Tick();
+  c_.Rename("/f", "/g");
+  LeaveBehind({&c_});
+  EXPECT_EQ((Tree{{"/f", "1"}, {"/g", "old"}}), ComeBack(0));
+}
+
+TEST_F(LeftBehindTest, WhatAKnownFileWasRenamedOverStaysIfThatOneIsGone) {
+  a_.Create("/g", "old");
+  Exchange(all_);
+  Tick();
+  c_.Rename("/f", "/g");
+  a_.Unlink("/f");
+  LeaveBehind({&c_});
+  EXPECT_EQ((Tree{{"/g", "old"}}), ComeBack(0));
+}
+
+TEST_F(LeftBehindTest, WhatWasReplacedByASecondNameStays) {
+  c_.Unlink("/f");
+  c_.Create("/new", "2");
+  c_.Link("/new", "/f");
+  LeaveBehind({&c_});
+  EXPECT_EQ((Tree{{"/f", "1"}}), ComeBack(0));
+}
+
+TEST_F(LeftBehindTest, WhatANewFileWasRenamedOverIsDeleted) {
+  c_.Create("/f~", "2");
+  c_.Rename("/f~", "/f");
+  LeaveBehind({&c_});
+  EXPECT_EQ(Tree(), ComeBack(1)) << "the new one comes by an import";
+}
+
+TEST_F(LeftBehindTest, WhatWasReplacedByWhatCannotBeReadStays) {
+  c_.Create("/f~", "2");
+  c_.Rename("/f~", "/f");
+  LeaveBehind({&c_});
+  Damage(c_, "UPDATE version SET inline = x'33' WHERE inline = x'32'");
+  EXPECT_EQ((Tree{{"/f", "1"}}), ComeBack(0));
+}
+
+TEST_F(LeftBehindTest, WhatAFolderReplacedIsDeleted) {
+  c_.Unlink("/f");
+  c_.Mkdir("/f");
+  LeaveBehind({&c_});
+  EXPECT_EQ(Tree(), ComeBack(1));
+}
+
 // Who set a damaged index aside wants back what there was.
 TEST_F(LeftBehindTest, AnIndexThatWasNotLeftBehindDeletesNothing) {
   c_.Unlink("/f");
@@ -220,12 +287,32 @@ TEST_F(LeftBehindTest, ADamagedRemovalIsNoReasonToDelete) {
   c_.Unlink("/f");
   LeaveBehind({&c_});
   Exchange(others_);
+  Damage(c_, "UPDATE removal SET known = x'01ff'");
+  EXPECT_FALSE(SalvageRemovals(c_.dir() / "index.db", anew_->Known(), [](Ino) { return true; }));
+}
+
+// What stands there now may be in what cannot be read.
+TEST_F(LeftBehindTest, ADamagedIndexIsNoReasonToDelete) {
+  c_.Unlink("/f");
+  LeaveBehind({&c_});
+  Exchange(others_);
   sqlite3* database = nullptr;
   ASSERT_EQ(SQLITE_OK, sqlite3_open((c_.dir() / "index.db").c_str(), &database));
-  ASSERT_EQ(SQLITE_OK, sqlite3_exec(database, "UPDATE removal SET known = x'01ff'", nullptr,
-                                    nullptr, nullptr));
+  sqlite3_stmt* root = nullptr;
+  ASSERT_EQ(SQLITE_OK, sqlite3_prepare_v2(database,
+                                          "SELECT (rootpage - 1) * page_size, page_size "
+                                          "FROM sqlite_schema, pragma_page_size "
+                                          "WHERE name = 'version'",
+                                          -1, &root, nullptr));
+  ASSERT_EQ(SQLITE_ROW, sqlite3_step(root));
+  const std::streamoff at = sqlite3_column_int64(root, 0);
+  const std::string page(static_cast<std::size_t>(sqlite3_column_int64(root, 1)), '\xff');
+  sqlite3_finalize(root);
   sqlite3_close(database);
-  EXPECT_FALSE(SalvageRemovals(c_.dir() / "index.db", anew_->Known()));
+  std::fstream file(c_.dir() / "index.db", std::ios::binary | std::ios::in | std::ios::out);
+  ASSERT_TRUE(file.seekp(at) << page);
+  file.close();
+  EXPECT_FALSE(SalvageRemovals(c_.dir() / "index.db", anew_->Known(), [](Ino) { return true; }));
 }
 
 }  // namespace
