@@ -114,7 +114,8 @@ bool ObjectStore::Has(const index::ContentId& id) const {
 
 // Linux tells of an error once, and takes the pages for written from then on: another fdatasync may
 // succeed without the bytes being there. So they are written again at once, while their pages are
-// likely to be in memory, and so that a process after this one need not know.
+// likely to be in memory. Only a process that is killed before that leaves what the next one takes
+// for written; should the power fail then, too, `btfc verify` finds the object.
 Result<void> ObjectStore::SyncFetched(int fd, const index::ContentId& id) {
   if (IsUnwritten(id)) {
     BOOST_OUTCOME_TRYV(WriteFetchedAgain(id));

@@ -27,12 +27,11 @@ struct Node {
   std::uint64_t lookups = 0;
 };
 
-struct Listing {
-  std::vector<std::pair<std::string, fuse_ino_t>> entries;
-};
-
 std::unordered_map<fuse_ino_t, Node> nodes;
 fuse_ino_t next_ino = FUSE_ROOT_ID;
+// Of the folders that are open, as they were when they were opened.
+std::unordered_map<std::uint64_t, std::vector<std::pair<std::string, fuse_ino_t>>> listings;
+std::uint64_t next_listing = 1;
 
 fuse_ino_t MakeNode(mode_t mode) {
   const fuse_ino_t ino = next_ino++;
@@ -175,15 +174,14 @@ void Write(fuse_req_t request, fuse_ino_t ino, const char* from, std::size_t siz
 }
 
 void OpenFolder(fuse_req_t request, fuse_ino_t ino, fuse_file_info* file) {
-  auto* listing = new Listing;
-  listing->entries.assign(nodes[ino].entries.begin(), nodes[ino].entries.end());
-  file->fh = reinterpret_cast<std::uint64_t>(listing);
+  file->fh = next_listing++;
+  listings[file->fh].assign(nodes[ino].entries.begin(), nodes[ino].entries.end());
   fuse_reply_open(request, file);
 }
 
 void ReadFolder(fuse_req_t request, fuse_ino_t /*ino*/, std::size_t size, off_t offset,
                 fuse_file_info* file) {
-  const auto& entries = reinterpret_cast<Listing*>(file->fh)->entries;
+  const auto& entries = listings[file->fh];
   std::string answer(size, '\0');
   std::size_t used = 0;
   for (auto i = static_cast<std::size_t>(offset); i < entries.size(); ++i) {
@@ -202,7 +200,7 @@ void ReadFolder(fuse_req_t request, fuse_ino_t /*ino*/, std::size_t size, off_t 
 }
 
 void CloseFolder(fuse_req_t request, fuse_ino_t /*ino*/, fuse_file_info* file) {
-  delete reinterpret_cast<Listing*>(file->fh);
+  listings.erase(file->fh);
   fuse_reply_err(request, 0);
 }
 
