@@ -66,6 +66,32 @@ TEST_F(PublicationTest, AFolderTakesTheNameOfAFileThatWaits) {
   EXPECT_EQ((Shown{{"/elsewhere", "new"}, {"/n", "/"}}), Exchange({&a_, &b_}));
 }
 
+// The removal of what a file that waits replaced did not see a write elsewhere. It has to travel
+// before another file takes the name, and what it did not see stays beside that one.
+TEST_F(PublicationTest, AWriteThatARemovalThatWaitsDidNotSeeStaysBesideWhatTakesItsName) {
+  b_.Create("/n.txt", "old");
+  Exchange({&a_, &b_});
+  a_.Make("/t", FileNode());
+  a_.Rename("/t", "/n.txt");
+  Tick();
+  b_.Write("/n.txt", "from B");
+  Send(b_, a_);
+  a_.Rename("/n.txt", "/elsewhere");
+  EXPECT_EQ(0u, a_.Find("/n.txt"));
+  Tick();
+  a_.TakeChanges();
+  a_.Create("/n.txt", "from A");
+  const auto told = a_.TakeChanges();
+  const std::string beside = Conflict(a_);
+  EXPECT_TRUE(std::any_of(told.begin(), told.end(), [&](const auto& change) {
+    return change.what == Change::What::kEntry && "/" + change.name == beside;
+  }));
+  EXPECT_EQ("from A", a_.Bytes("/n.txt"));
+  EXPECT_EQ("from B", a_.Bytes(beside));
+  a_.Unlink("/elsewhere");
+  EXPECT_EQ((Shown{{"/n.txt", "from A"}, {beside, "from B"}}), Exchange({&a_, &b_}));
+}
+
 TEST_F(PublicationTest, AFolderGoesWithAFileThatOthersStillSeeInIt) {
   a_.Mkdir("/d");
   a_.Create("/d/f", "old");

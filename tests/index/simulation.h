@@ -90,6 +90,7 @@ class Simulation {
   // simulation_operations.cc: what users do
   void LocalStep(Host& host);
   void Check(Moment& moment);
+  Tree WithoutReturned(Tree got, const Moment& moment);
   static KernelCache::Own OwnOf(const Moment& moment, const Walk& before, const Walk& after);
   std::string SomeSpot(Moment& moment);
   std::string NewContent();

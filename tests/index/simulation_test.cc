@@ -16,7 +16,7 @@ constexpr std::uint64_t kLongSeeds = 10000;
 
 // Seeds that once found something wrong.
 constexpr std::uint64_t kEarlierFailures[] = {9, 12, 161, 2722, 2837, 2882, 70076, 102815};
-constexpr std::uint64_t kEarlierFailuresCollecting[] = {4401, 200576};
+constexpr std::uint64_t kEarlierFailuresCollecting[] = {4401, 200576, 603332};
 
 std::optional<std::uint64_t> Setting(const char* name) {
   const char* text = std::getenv(name);
