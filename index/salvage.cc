@@ -149,7 +149,7 @@ class Salvager {
                              file.dot = DotOf(row, 5);
                              if (file.id.size <= kInlineMax) {
                                file.inline_bytes = row.String(7);
-                               if (ContentIdOf(file.inline_bytes) != file.id) return;
+                               file.readable = ContentIdOf(file.inline_bytes) == file.id;
                              }
                              if (inode != inodes_.end()) inode->second.seen = true;
                              visit_(file);
@@ -211,7 +211,7 @@ class Salvager {
 // into another one says no more what stands where.
 constexpr Sql kRemovals =
     "SELECT r.dot_dev, r.dot_n, p.id, r.seen_time, r.seen_dev, r.seen_life, r.seen_sub, r.known, "
-    "n.ino, (SELECT count(*) FROM place o WHERE o.ino = n.ino AND o.state & 6) "
+    "n.ino, (SELECT count(*) FROM place o WHERE o.ino = n.ino AND o.state & 6), p.parent "
     "FROM removal r JOIN place p ON p.link = r.link JOIN inode i ON i.ino = p.ino "
     "LEFT JOIN place n ON n.up = p.parent AND n.name = p.name AND n.state & 6 "
     "AND NOT EXISTS (SELECT 1 FROM inode d WHERE d.ino = n.ino AND d.kind = 2) "
@@ -234,6 +234,21 @@ bool IsBrought(const Statement& row, const std::function<bool(Ino)>& brought) {
   return row.IsNull(8) || (row.Int(9) == 1 && brought(row.Unsigned(8)));
 }
 
+// Whether `folder`, and each above it, stands where the others know it to stand.
+bool StandsAsKnown(Database& database, const DeviceTable& devices, const Summary& known,
+                   Ino folder) {
+  for (unsigned depth = 0; folder != kRootIno; ++depth) {
+    auto place = database.Prepare(
+        "SELECT p.dot_dev, p.dot_n, p.parent FROM inode i JOIN place p ON p.id = i.id "
+        "AND p.ino = i.ino WHERE i.ino = ?");
+    place << folder;
+    if (depth > kDepthMax || !place.Step() || place.IsNull(0)) return false;
+    if (!Covers(known, Dot{devices.IdOf(place.Int(0)), place.Unsigned(1)})) return false;
+    folder = place.Unsigned(2);
+  }
+  return true;
+}
+
 std::vector<SalvagedRemoval> RemovalsBeyond(Database& database, const Summary& known,
                                             const std::function<bool(Ino)>& brought) {
   std::vector<SalvagedRemoval> removals;
@@ -250,6 +265,7 @@ std::vector<SalvagedRemoval> RemovalsBeyond(Database& database, const Summary& k
       if (again) removals.pop_back();
     }
     if (again || refused == link) continue;
+    if (!StandsAsKnown(database, devices, known, row.Unsigned(10))) continue;
     removals.push_back({.link = link,
                         .seen = {.time_ns = row.Int(3),
                                  .device = devices.IdOf(row.Int(4)),

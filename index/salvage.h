@@ -22,6 +22,7 @@ struct SalvagedFile {
   std::string target;        // kSymlink
   ContentId id;              // kFile
   std::string inline_bytes;  // kFile, up to kInlineMax
+  bool readable = true;      // false: these are not the bytes of `id`
   std::int64_t mtime_ns = 0;
   // The commit of the content, or a symlink's row: a host whose summary covers it has, or had, it.
   // Nothing: no other host can have it.
@@ -46,8 +47,10 @@ struct SalvagedRemoval {
 // Of files that have no name in an index that was left behind, the removals that `known` does not
 // cover: nobody else will repeat them. What another file was renamed over is among them only if
 // that one, by its ino in the database, is `brought` along to its name: a rename is repeated as a
-// whole or not at all. Of an index that is set aside for another reason there are none: that it was
-// damaged is no reason to delete anything. Nor is anything damaged read past: Error::kCorrupt.
+// whole or not at all. So is what was deleted in a folder that had been moved: only deleted if the
+// folders above it stand where `known` has them. Of an index that is set aside for another reason
+// there are none: that it was damaged is no reason to delete anything. Nor is anything damaged read
+// past: Error::kCorrupt.
 Result<std::vector<SalvagedRemoval>> SalvageRemovals(const std::filesystem::path& database,
                                                      const Summary& known,
                                                      const std::function<bool(Ino)>& brought);

@@ -87,9 +87,13 @@ class Gatherer {
     }
     const bool committed = file.kind == index::Kind::kSymlink || file.id != index::ContentId{};
     if (!committed || (file.dot && index::Covers(known_, *file.dot))) return;
+    if (!file.readable) return Lost(file, "its bytes are damaged");
     if (!MakeParents(file.path)) return Lost(file, "its folder");
     const auto written = file.kind == index::Kind::kSymlink ? MakeLink(file) : Write(file);
-    if (!written) return Lost(file, written.error().message());
+    if (!written) {
+      unlink((rescued_ / file.path).c_str());  // a part of a file is none
+      return Lost(file, written.error().message());
+    }
     Taken(file);
   }
 
@@ -181,7 +185,8 @@ Result<std::uint64_t> TakeObjectsWithoutRows(const sfs::path& rescued, index::Ca
 
 // What was deleted on this host, or told to it, while the others went on without it. How many.
 Result<std::uint64_t> RemoveAgain(const sfs::path& cache, index::Catalogue& catalogue,
-                                  const index::Summary& known, const Gatherer& gatherer) {
+                                  const index::Summary& known, const Gatherer& gatherer,
+                                  const std::function<bool()>& cancelled) {
   const auto removals = index::SalvageRemovals(
       Aside(cache) / "index.db", known, [&gatherer](index::Ino ino) { return gatherer.Took(ino); });
   if (!removals) {
@@ -192,6 +197,7 @@ Result<std::uint64_t> RemoveAgain(const sfs::path& cache, index::Catalogue& cata
   std::uint64_t count = 0;
   std::span<const index::SalvagedRemoval> rest = removals.value();
   while (!rest.empty()) {
+    if (cancelled()) return Error::kCancelled;
     const auto some = rest.first(std::min(rest.size(), kRemovalsAtOnce));
     index::Catalogue::Batch batch(catalogue);
     for (const auto& removal : some) {
@@ -289,7 +295,7 @@ Result<Rescued> TakeUpRebuild(
   // Before the import: a file that was saved under the name of another one finds it free. If that
   // file cannot be read any more, the other one is better than nothing.
   if (read && rescued.lost == 0) {
-    BOOST_OUTCOME_TRYA(removed, RemoveAgain(cache, catalogue, known, gatherer));
+    BOOST_OUTCOME_TRYA(removed, RemoveAgain(cache, catalogue, known, gatherer, cancelled));
     rescued.removed = removed;
   }
   BOOST_OUTCOME_TRYV(take_in(options));

@@ -290,7 +290,9 @@ void Fetcher::Begin(Item& item) {
 // Something of our own failed: a full disk, mostly.
 void Fetcher::Retry(Item& item, std::error_code error) {
   if (!Needed(item)) return ParkAndForget(item);
-  item.have.clear();  // found out anew; nobody goes on looking for what was refused
+  // Found out anew; nobody goes on looking for what was refused.
+  item.have.clear();
+  item.checked.clear();
   if (item.failures == 0) {
     spdlog::warn("cannot fetch object {}: {}; trying again", index::ToHex(item.id),
                  error.message());

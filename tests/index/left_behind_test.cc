@@ -41,7 +41,8 @@ class LeftBehindTest : public ThreeHostsTest {
     const Summary known = anew->Known();
     std::set<Ino> brought;
     EXPECT_TRUE(Salvage(left.dir() / "index.db", [&](const SalvagedFile& file) {
-      if (file.id != ContentId{} && !Covers(known, *file.dot)) brought.insert(file.ino);
+      if (file.id == ContentId{} || Covers(known, *file.dot)) return;
+      if (file.readable) brought.insert(file.ino);
     }));
     const auto removals = SalvageRemovals(left.dir() / "index.db", known,
                                           [&](Ino ino) { return brought.contains(ino); });
@@ -243,6 +244,43 @@ TEST_F(LeftBehindTest, WhatAKnownFileWasRenamedOverStaysIfThatOneIsGone) {
   a_.Unlink("/f");
   LeaveBehind({&c_});
   EXPECT_EQ((Tree{{"/g", "old"}}), ComeBack(0));
+}
+
+// A new state of a folder takes the place of the old one, which is removed.
+TEST_F(LeftBehindTest, WhatAFolderWasMovedWithBeforeItWasDeletedStays) {
+  a_.Mkdir("/now");
+  a_.Create("/now/x", "old");
+  a_.Mkdir("/now/in");
+  a_.Create("/now/in/y", "old");
+  a_.Mkdir("/next");
+  a_.Create("/next/x", "new");
+  Exchange(all_);
+  Tick();
+  c_.Rename("/now", "/old");
+  c_.Rename("/next", "/now");
+  c_.Unlink("/old/in/y");
+  ASSERT_TRUE(c_->RemoveFolder(c_.Find("/old"), "in"));
+  c_.Unlink("/old/x");
+  ASSERT_TRUE(c_->RemoveFolder(kRootIno, "old"));
+  c_.Unlink("/now/x");
+  LeaveBehind({&c_});
+  const Tree shown = ComeBack(0);
+  EXPECT_EQ("old", shown.at("/now/x"));
+  EXPECT_EQ("old", shown.at("/now/in/y"));
+  EXPECT_EQ("new", shown.at("/next/x"));
+}
+
+TEST_F(LeftBehindTest, WhatWasDeletedWithItsFolderIsDeleted) {
+  a_.Mkdir("/d");
+  a_.Mkdir("/d/in");
+  a_.Create("/d/in/x", "old");
+  Exchange(all_);
+  Tick();
+  c_.Unlink("/d/in/x");
+  ASSERT_TRUE(c_->RemoveFolder(c_.Find("/d"), "in"));
+  ASSERT_TRUE(c_->RemoveFolder(kRootIno, "d"));
+  LeaveBehind({&c_});
+  EXPECT_EQ((Tree{{"/d", "/"}, {"/d/in", "/"}, {"/f", "1"}}), ComeBack(1));
 }
 
 TEST_F(LeftBehindTest, WhatWasReplacedByASecondNameStays) {

@@ -2,6 +2,7 @@
 #include "mount-helper/rebuild.h"
 
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 
 #include <filesystem>
 #include <memory>
@@ -89,6 +90,22 @@ TEST_F(RebuildTest, NothingIsDeletedAgainIfSomethingIsLost) {
   const auto tree = Exchange(all_);
   EXPECT_EQ("1", tree.at("/deleted"));
   EXPECT_EQ("1", tree.at("/doc"));
+  EXPECT_FALSE(tree.contains("/large")) << "a file without its bytes";
+}
+
+TEST_F(RebuildTest, NothingIsDeletedAgainIfSmallContentsAreDamaged) {
+  BeginAnew();
+  sqlite3* database = nullptr;
+  ASSERT_EQ(SQLITE_OK, sqlite3_open((c_.dir() / "damaged/index.db").c_str(), &database));
+  const char* damage = "UPDATE version SET inline = x'33' WHERE inline = x'32'";
+  EXPECT_EQ(SQLITE_OK, sqlite3_exec(database, damage, nullptr, nullptr, nullptr));
+  EXPECT_EQ(1, sqlite3_changes(database));
+  sqlite3_close(database);
+  const auto rescued = TakeUp();
+  ASSERT_TRUE(rescued) << rescued.error().message();
+  EXPECT_EQ(1U, rescued.value().lost);
+  EXPECT_EQ(0U, rescued.value().removed);
+  EXPECT_EQ((Tree{{"/deleted", "1"}, {"/doc", "1"}, {"/edited", "by a"}}), Exchange(all_));
 }
 
 }  // namespace
