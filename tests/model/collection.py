@@ -285,13 +285,32 @@ class CollectingHost(PublishingHost):
                 or any(not self.folder_alive(self.place(l).parent) for links in self.waiting.values() for l in links))
 
     def delete_again(self, fresh, delta):
-        """Files whose deletion here is news, if nobody moved them since and the deleter had what they hold before him."""
+        """Files whose deletion here is news, if nobody moved them since and the deleter had what they hold before him.
+        In any doubt they stay."""
         for path, link in sorted(fresh.tree().items()):
             removal, inode = self.rows.get(("removal", link)), fresh.place(link).inode
             if (removal and not covers(delta.until, removal.dot) and removal.value.seen[:2] == fresh.placed(link)[:2]
                     and not self.live_links(inode) and fresh.live_links(inode) == [link] and fresh.versions.get(inode)
-                    and removal.value.known.overwrote(fresh.heads(inode)[0].key[1])):
+                    and removal.value.known.overwrote(fresh.heads(inode)[0].key[1])
+                    and self.stands_as(self.place(link).parent, delta.until) and self.only_brought_stands_at(link, delta.until)):
                 fresh.unlink(path)
+
+    def stands_as(self, folder, until):
+        """The folder, and each above it, is where `until` has it: what is moved and then deleted is not deleted by half."""
+        while folder != ROOT:
+            row = self.rows.get(("place", folder))
+            if not row or not covers(until, row.dot): return False
+            folder = row.value.parent
+        return True
+
+    def only_brought_stands_at(self, link, until):
+        """Whatever file has the name of the removed link now is brought along: a rename over is repeated whole or not at all."""
+        spot = (self.parent(link), self.place(link).name)
+        for other in self.all_live_links():
+            inode = self.place(other).inode
+            if (self.parent(other), self.place(other).name) != spot or self.kind(inode) == "folder": continue
+            if self.live_links(inode) != [other] or not self.versions.get(inode) or covers(until, self.heads(inode)[0].key[1]): return False
+        return True
 
     def begin_anew(self, fresh, delta):
         """What only this host had, as work of users of `fresh`, a new host that took this delta."""
