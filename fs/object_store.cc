@@ -113,9 +113,9 @@ bool ObjectStore::Has(const index::ContentId& id) const {
 }
 
 // Linux tells of an error once, and takes the pages for written from then on: another fdatasync may
-// succeed without the bytes being there. So they are written again at once, while their pages are
-// likely to be in memory. Only a process that is killed before that leaves what the next one takes
-// for written; should the power fail then, too, `btfc verify` finds the object.
+// succeed without the bytes being there. So they are written again before it. Only a process that
+// is killed before that leaves what the next one takes for written; should the power fail then,
+// too, `btfc verify` finds the object.
 Result<void> ObjectStore::SyncFetched(int fd, const index::ContentId& id) {
   if (IsUnwritten(id)) {
     BOOST_OUTCOME_TRYV(WriteFetchedAgain(id));
@@ -123,7 +123,7 @@ Result<void> ObjectStore::SyncFetched(int fd, const index::ContentId& id) {
   }
   if (::fdatasync(fd) == 0) return Ok();
   const auto failed = LastError();
-  SetUnwritten(id, !WriteFetchedAgain(id));
+  SetUnwritten(id, true);
   return failed;
 }
 

@@ -237,7 +237,7 @@ void Fetcher::LookAndAsk(const std::vector<index::ContentId>& ids) {
       missing.push_back(id);
       if (!exchange_.objects.Needed(id)) superseded.push_back(id);
       if (IsSmall(id)) continue;
-      left[id] = DiskBytes(exchange_.objects.PartialPath(id));
+      left[id] = OwnDiskBytes(exchange_.objects.PartialPath(id));
       if (auto layer = exchange_.layers.Find(id)) {
         layers[id] = std::make_shared<const std::vector<index::Hash>>(std::move(*layer));
       }
@@ -304,7 +304,9 @@ void Fetcher::Retry(Item& item, std::error_code error) {
 void Fetcher::Store(Item& item) {
   SetStage(item, Stage::kStoring);
   const index::ContentId id = item.id;
-  exchange_.disk.Post([this, id, fetched = item.fetched] {
+  // What the disk refused is written again and hashed, which must not hold up what is quick.
+  const bool long_work = item.failures > 0 && !IsSmall(id);
+  (long_work ? exchange_.hashing : exchange_.disk).Post([this, id, fetched = item.fetched] {
     const auto store = [&]() -> Result<void> {
       struct stat status {};
       const auto file = exchange_.objects.PartialPath(id);

@@ -1,6 +1,7 @@
 #include "torrent/partial_file.h"
 
 #include <fcntl.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -9,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -42,6 +44,29 @@ class Descriptor {
  private:
   const int fd_;
 };
+
+// Bytes that lie where those of another file do (reflinks). 0 where the filesystem does not tell,
+// as most that have none. FIEMAP: Linux, Documentation/filesystems/fiemap.rst.
+std::uint64_t SharedBytes(int fd) {
+  constexpr std::size_t kAtOnce = 256;  // extents
+  std::vector<std::uint64_t> room((sizeof(fiemap) + kAtOnce * sizeof(fiemap_extent)) / 8);
+  auto* request = reinterpret_cast<fiemap*>(room.data());  // NOLINT(*-reinterpret-cast)
+  std::uint64_t shared = 0;
+  for (std::uint64_t from = 0;;) {
+    *request = {};
+    request->fm_start = from;
+    request->fm_length = FIEMAP_MAX_OFFSET - from;
+    request->fm_extent_count = kAtOnce;
+    if (::ioctl(fd, FS_IOC_FIEMAP, request) != 0) return shared;
+    const std::span found(request->fm_extents, request->fm_mapped_extents);
+    if (found.empty()) return shared;
+    for (const fiemap_extent& extent : found) {
+      if ((extent.fe_flags & FIEMAP_EXTENT_SHARED) != 0) shared += extent.fe_length;
+      if ((extent.fe_flags & FIEMAP_EXTENT_LAST) != 0) return shared;
+      from = extent.fe_logical + extent.fe_length;
+    }
+  }
+}
 
 std::string BootId() {
   const auto id = ReadSmallFile("/proc/sys/kernel/random/boot_id", 4096, /*only_owner=*/false);
@@ -365,10 +390,12 @@ void PunchZeros(const std::filesystem::path& file, std::uint64_t begin, std::uin
   end_run(end);
 }
 
-std::uint64_t DiskBytes(const std::filesystem::path& file) {
+std::uint64_t OwnDiskBytes(const std::filesystem::path& file) {
+  const Descriptor fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat st {};
-  if (::stat(file.c_str(), &st) != 0) return 0;
-  return static_cast<std::uint64_t>(st.st_blocks) * 512;
+  if (fd.get() < 0 || ::fstat(fd.get(), &st) != 0) return 0;
+  const auto all = static_cast<std::uint64_t>(st.st_blocks) * 512;
+  return all - std::min(all, SharedBytes(fd.get()));
 }
 
 void NotePartial(const PartialFile& partial, const index::ContentId& id,

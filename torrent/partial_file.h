@@ -68,8 +68,9 @@ std::optional<PartialPieces> PrepareFew(const PartialFile& partial, const index:
 // Long runs of zeros in [begin, end) become holes, which a sparse file's bytes cannot tell. Where
 // that fails the file only takes more room.
 void PunchZeros(const std::filesystem::path& file, std::uint64_t begin, std::uint64_t end);
-// What the file takes of the disk; 0 if it is not there.
-std::uint64_t DiskBytes(const std::filesystem::path& file);
+// What the file takes of the disk and shares with no other file, in bytes; 0 if it is not there.
+// What it shares goes to another place when it is written to.
+std::uint64_t OwnDiskBytes(const std::filesystem::path& file);
 // Nobody writes to the file any more.
 void NotePartial(const PartialFile& partial, const index::ContentId& id,
                  const std::vector<bool>& have);

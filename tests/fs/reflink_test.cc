@@ -1,14 +1,12 @@
 // Caches on filesystems whose files can share their places on the disk.
 #include <linux/falloc.h>
-#include <sched.h>
-#include <sys/mount.h>
 
-#include <cstdlib>
 #include <fstream>
 #include <random>
 
 #include "fs/extents.h"
 #include "tests/fs/files_fixture.h"
+#include "tests/support/reflink_disk.h"
 
 namespace btfc::fs {
 namespace {
@@ -16,35 +14,8 @@ namespace {
 constexpr std::uint64_t kMiB = std::uint64_t{1} << 20U;
 constexpr std::uint64_t kPage = 4096;
 
-bool KernelKnows(const std::string& filesystem) {
-  std::ifstream known("/proc/filesystems");
-  for (std::string word; known >> word;) {
-    if (word == filesystem) return true;
-  }
-  return std::system(("modprobe -q " + filesystem).c_str()) == 0;  // NOLINT(*-env33-c)
-}
-
-class ReflinkTest : public testing::TestWithParam<const char*> {
+class ReflinkTest : public test::ReflinkDisk {
  protected:
-  // Seen by this process alone.
-  void SetUp() override {
-    BTFC_NEEDS(::geteuid() == 0, "needs root to mount a disk");
-    const std::string kind = GetParam();
-    if (!KernelKnows(kind)) GTEST_SKIP() << "this kernel has no " << kind;
-    ASSERT_EQ(::unshare(CLONE_NEWNS), 0);
-    ASSERT_EQ(::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
-    const auto image = dir_.path() / "image";
-    std::filesystem::create_directory(path());
-    std::ofstream(image).flush();
-    std::filesystem::resize_file(image, 512 * kMiB);
-    const std::string line = "PATH=$PATH:/usr/sbin:/sbin; mkfs." + kind + " -q '" + image.native() +
-                             "' && mount -o loop '" + image.native() + "' '" + path().native() +
-                             "'";
-    ASSERT_EQ(std::system(line.c_str()), 0) << line;  // NOLINT(*-env33-c)
-  }
-  void TearDown() override { ::umount2(path().c_str(), MNT_DETACH); }
-  std::filesystem::path path() const { return dir_.path() / "disk"; }
-
   // Two files that share all they have.
   void MakeTwins(const std::string& bytes) {
     WriteFile(path() / "base", bytes);
@@ -58,7 +29,6 @@ class ReflinkTest : public testing::TestWithParam<const char*> {
     return unshared ? unshared.value() : WrittenRanges();
   }
 
-  TempDir dir_;
   Fd base_, file_;
 };
 
