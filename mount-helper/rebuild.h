@@ -35,8 +35,8 @@ struct Rescued {
 // others know, and the files that were being written; with `alone` and an index of which nothing
 // can be read, all contents of the store, without their names. If the index was left behind, what
 // had been deleted by then is deleted again where nobody touched it (Catalogue::RemoveAgain),
-// unless something was lost or that index is damaged. Then damaged/ becomes damaged.done/ (which nobody needs). Can be run
-// again after an interruption. Import's callbacks.
+// unless something was lost or that index is damaged. Then damaged/ becomes damaged.done/ (which
+// nobody needs). Can be run again after an interruption. Import's callbacks.
 Result<Rescued> TakeUpRebuild(
     const std::filesystem::path& cache, index::Catalogue& catalogue, fs::ObjectStore& store,
     const fs::ImportOptions& options, const std::function<bool()>& cancelled,
