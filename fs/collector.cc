@@ -217,8 +217,14 @@ void Collector::LetNamesGo() {
   }
 }
 
+bool Collector::Stopping() const {
+  const std::lock_guard lock(mutex_);
+  return stopping_;
+}
+
 void Collector::CollectObjects() {
-  PruneVersions(catalogue_, versions_, store_.objects_folder());
+  PruneVersions(catalogue_, versions_, store_.objects_folder(), [this] { return Stopping(); });
+  if (Stopping()) return;
   CollectRows(catalogue_, versions_, open_ ? open_() : std::unordered_set<index::Ino>());
   for (;;) {
     const auto unused = catalogue_.Unused(kUnusedAtOnce);
@@ -227,10 +233,7 @@ void Collector::CollectObjects() {
     if (!catalogue_.Sync()) return;
     std::size_t collected = 0;
     for (const auto& id : unused.value()) {
-      {
-        const std::lock_guard lock(mutex_);
-        if (stopping_) return;
-      }
+      if (Stopping()) return;
       if (Collect(id)) ++collected;
     }
     if (collected == 0) return;

@@ -63,6 +63,7 @@ class Collector {
 
   using Clock = std::chrono::steady_clock;
   void Run();
+  bool Stopping() const;
   void Unlink(index::Ino ino, const Name& name) const;
   void WaitForGone(std::unique_lock<std::mutex>& lock, Clock::time_point look,
                    Clock::time_point until);

@@ -42,13 +42,14 @@ std::chrono::milliseconds FilledNoSoonerThan(std::uint64_t room) {
 }
 
 void PruneVersions(index::Catalogue& catalogue, const VersionPolicy& policy,
-                   const std::filesystem::path& folder) {
+                   const std::filesystem::path& folder, const std::function<bool()>& stopped) {
   struct statvfs disk {};
   if (::statvfs(folder.c_str(), &disk) != 0) return;
   const auto kept = catalogue.KeptBytes();
   if (!kept) return;
   const auto pruned = catalogue.PruneVersions(
-      LimitsOf(policy, kept.value(), disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize));
+      LimitsOf(policy, kept.value(), disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize),
+      stopped);
   if (!pruned) spdlog::warn("earlier versions stay: {}", pruned.error().message());
 }
 

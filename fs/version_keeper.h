@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <unordered_set>
 
 #include "index/catalogue.h"
@@ -30,9 +31,9 @@ std::uint64_t RoomLeft(const std::filesystem::path& folder);
 // How soon nothing could fill as much.
 std::chrono::milliseconds FilledNoSoonerThan(std::uint64_t room);
 
-// Lets go of what is beyond the policy. Any thread.
+// Lets go of what is beyond the policy, until `stopped`. Any thread.
 void PruneVersions(index::Catalogue& catalogue, const VersionPolicy& policy,
-                   const std::filesystem::path& folder);
+                   const std::filesystem::path& folder, const std::function<bool()>& stopped);
 
 // Lets go of the rows of what is not kept any more, once all hosts know them. `open`: inodes that
 // are held here, perhaps without a name. Any thread.

@@ -319,8 +319,10 @@ class Catalogue : public Replica {
   // contents of then. A folder comes with what was removed together with it (or, with a time, with
   // what it held then). Answers how many. EEXIST if something is there; ENOENT if nothing is kept.
   Result<std::uint64_t> Undelete(std::string_view path, std::optional<std::int64_t> time_ns);
-  // Lets go of what is beyond the limits, the oldest first. Answers how much it was.
-  Result<std::uint64_t> PruneVersions(const VersionLimits& limits);
+  // Lets go of what is beyond the limits, the oldest first, until `stopped`. Answers how much it
+  // was.
+  Result<std::uint64_t> PruneVersions(const VersionLimits& limits,
+                                      const std::function<bool()>& stopped = {});
   // Lets go of the rows of what was deleted, once all hosts know them and it is not kept any more
   // (see PruneVersions), and says what this host knows where others wait for it. Answers of how
   // many files, folders and names. `in_use`: inodes that somebody here holds, though they may have

@@ -1,5 +1,5 @@
 // Versions that are not current any more, and files that are gone: how they get into the history,
-// and how they leave it.
+// and how they leave it. What leaves it: index/prune.cc.
 #include <algorithm>
 #include <limits>
 
@@ -8,22 +8,7 @@
 namespace btfc::index {
 namespace {
 
-constexpr std::size_t kPrunedAtOnce = 256;    // in one transaction
-constexpr std::uint64_t kGoneAlways = 10000;  // deleted names that are kept whatever there is
-constexpr std::uint64_t kInlineShare = 4;     // the index may take a quarter of the room
-constexpr double kSecond = 1e9;               // ns
-
-// What may leave the history.
-struct Old {
-  VersionNo version = 0;  // 0: all of the inode, which is gone
-  Ino ino = 0;
-};
-
-std::vector<Old> ReadOld(Statement& find) {
-  std::vector<Old> old;
-  while (find.Step()) old.push_back({find.Int(0), find.Unsigned(1)});
-  return old;
-}
+constexpr double kSecond = 1e9;  // ns
 
 }  // namespace
 
@@ -76,14 +61,21 @@ void Session::ThinOut(Ino ino) {
   }
 }
 
-void Session::DropFromHistory(VersionNo version) {
+bool Session::DropFromHistory(VersionNo version) {
   auto find = tables_.db().Prepare("SELECT root, size FROM history WHERE version = ?");
   find << version;
-  if (!find.Step()) return;
+  if (!find.Step()) return false;
   NoteObject({find.Fixed<std::array<std::uint8_t, 32>>(0), find.Unsigned(1)});
   auto drop = tables_.db().Prepare("DELETE FROM history WHERE version = ?");
   drop << version;
   drop.Run();
+  return true;
+}
+
+bool Session::IsKeptGone(Ino ino) {
+  auto find = tables_.db().Prepare("SELECT 1 FROM inode WHERE ino = ? AND gone > 0");
+  find << ino;
+  return find.Step();
 }
 
 // An inode without a name is not kept any more.
@@ -95,86 +87,6 @@ void Session::DropGone(Ino ino) {
   auto forget = tables_.db().Prepare("UPDATE inode SET gone = -1 WHERE ino = ? AND gone > 0");
   forget << ino;
   forget.Run();
-}
-
-namespace {
-
-// Each answers the oldest of what is beyond one limit, at most kPrunedAtOnce.
-
-std::vector<Old> BeyondAge(Database& db, std::int64_t before_ns) {
-  auto find = db.Prepare(
-      "SELECT version, ino, replaced AS at FROM history WHERE replaced < ?1 "
-      "UNION ALL SELECT 0, ino, gone FROM inode WHERE gone > 0 AND gone < ?1 ORDER BY at LIMIT ?2");
-  find << before_ns << static_cast<std::uint64_t>(kPrunedAtOnce);
-  return ReadOld(find);
-}
-
-// The index stays proportional to what exists.
-std::vector<Old> BeyondNumber(Database& db) {
-  const auto gone = db.Number("SELECT count(*) FROM inode WHERE gone > 0");
-  if (static_cast<std::uint64_t>(gone) <= kGoneAlways) return {};
-  const auto all = db.Number("SELECT count(*) FROM inode");
-  const auto allowed = std::max<std::int64_t>(kGoneAlways, all - gone);
-  if (gone <= allowed) return {};
-  auto find = db.Prepare("SELECT 0, ino FROM inode WHERE gone > 0 ORDER BY gone LIMIT ?");
-  find << std::min<std::int64_t>(gone - allowed, kPrunedAtOnce);
-  return ReadOld(find);
-}
-
-std::vector<Old> BeyondObjects(Database& db, std::uint64_t bytes) {
-  const auto held = db.Number(
-      "SELECT coalesce(sum(size), 0) FROM object WHERE kept = 1 AND needed = 0 AND present = 1");
-  if (static_cast<std::uint64_t>(held) <= bytes) return {};
-  auto find = db.Prepare(
-      "SELECT h.version, h.ino, h.replaced AS at FROM history h JOIN object b ON b.root = h.root "
-      "  AND b.size = h.size AND b.kept = 1 AND b.needed = 0 AND b.present = 1 "
-      "UNION ALL SELECT 0, i.ino, i.gone FROM inode i JOIN version v ON v.version = i.head "
-      "  JOIN object b ON b.root = v.root AND b.size = v.size AND b.kept = 1 AND b.needed = 0 "
-      "  AND b.present = 1 WHERE i.gone > 0 ORDER BY at LIMIT 1");
-  return ReadOld(find);
-}
-
-std::vector<Old> BeyondInline(Database& db, std::uint64_t bytes) {
-  const auto held = db.Number(
-      "SELECT (SELECT coalesce(sum(size), 0) FROM history WHERE size <= 16384) + "
-      "(SELECT coalesce(sum(v.size), 0) FROM inode i JOIN version v ON v.version = i.head "
-      " WHERE i.gone > 0 AND v.size <= 16384)");
-  if (static_cast<std::uint64_t>(held) <= bytes / kInlineShare) return {};
-  auto find = db.Prepare(
-      "SELECT version, ino, replaced AS at FROM history WHERE size <= 16384 UNION ALL "
-      "SELECT 0, i.ino, i.gone FROM inode i JOIN version v ON v.version = i.head "
-      "WHERE i.gone > 0 AND v.size <= 16384 ORDER BY at LIMIT ?");
-  find << static_cast<std::uint64_t>(kPrunedAtOnce);
-  return ReadOld(find);
-}
-
-}  // namespace
-
-Result<std::uint64_t> Catalogue::KeptBytes() {
-  return impl_->ReadLong([&](Reader& reader) -> Result<std::uint64_t> {
-    return static_cast<std::uint64_t>(reader.db().Number(
-        "SELECT coalesce(sum(size), 0) FROM object WHERE kept = 1 AND needed = 0 AND present = 1"));
-  });
-}
-
-Result<std::uint64_t> Catalogue::PruneVersions(const VersionLimits& limits) {
-  std::uint64_t pruned = 0;
-  for (;;) {
-    const auto round = impl_->WriteToFree({}, [&](Session& session) -> Result<std::uint64_t> {
-      Database& db = session.tables().db();
-      auto old = BeyondAge(db, session.now_ns() - limits.age_ns);
-      if (old.empty()) old = BeyondNumber(db);
-      if (old.empty()) old = BeyondObjects(db, limits.bytes);
-      if (old.empty()) old = BeyondInline(db, limits.bytes);
-      for (const Old& one : old) {
-        one.version != 0 ? session.DropFromHistory(one.version) : session.DropGone(one.ino);
-      }
-      return std::uint64_t{old.size()};
-    });
-    if (!round) return round;
-    if (round.value() == 0) return pruned;
-    pruned += round.value();
-  }
 }
 
 }  // namespace btfc::index

@@ -84,7 +84,10 @@ class Session {
   void CountSubfolder(Ino folder, int difference);
 
   // --- history.cc
-  void DropFromHistory(VersionNo version);
+  // False if it is not there (any more).
+  bool DropFromHistory(VersionNo version);
+  // An inode without a name that somebody may still want back.
+  bool IsKeptGone(Ino ino);
   void DropGone(Ino ino);
 
   // --- publish.cc

@@ -241,6 +241,47 @@ TEST_F(VersionsTest, TheOldestGoesFirstWhenThereIsTooMuch) {
   EXPECT_EQ(1u, a_->VersionsAt("/f").value().size()) << "the current version always stays";
 }
 
+TEST_F(VersionsTest, ContentThatTwoVersionsHaveGoesWithTheSecond) {
+  const auto save = [&](Ino file, char letter) {
+    ASSERT_TRUE(a_->BeginWrite(file, false));
+    ASSERT_TRUE(a_->Commit(file, VersionOf(std::string(100000, letter)), false));
+    Tick();
+  };
+  const Ino first = a_.Make("/f", FileNode());
+  const Ino second = a_.Make("/g", FileNode());
+  for (const char letter : {'a', 'b', 'c'}) save(first, letter);
+  for (const char letter : {'a', 'd'}) save(second, letter);
+  // Kept: a for /f, b for /f, a for /g.
+  ASSERT_EQ(200000u, a_->KeptBytes().value());
+  EXPECT_EQ(2u, a_->PruneVersions({.bytes = 199999}).value()) << "a of /f frees nothing";
+  EXPECT_EQ(100000u, a_->KeptBytes().value());
+  EXPECT_EQ(1u, a_->VersionsAt("/f").value().size());
+  EXPECT_EQ(2u, a_->VersionsAt("/g").value().size()) << "no more than has to go";
+  EXPECT_TRUE(a_->CheckIntegrity());
+}
+
+// A thousand of them took a thousand looks through the whole index once.
+TEST_F(VersionsTest, ManyContentsGoTogether) {
+  constexpr int kFiles = 600;
+  for (int i = 0; i < kFiles; ++i) {
+    const std::string path = "/f" + std::to_string(i);
+    const Ino file = a_.Make(path, FileNode());
+    ASSERT_TRUE(a_->Commit(file, VersionOf(path + std::string(20000, 'x')), false));
+    a_.Unlink(path);
+    Tick();
+  }
+  EXPECT_EQ(0u, a_->PruneVersions({.bytes = 0}, [] { return true; }).value()) << "stopped";
+  int steps = 0;
+  EXPECT_EQ(kFiles - 10u, a_->PruneVersions({.bytes = 10 * 20005}, [&] {
+                              ++steps;
+                              return false;
+                            }).value());
+  EXPECT_LE(steps, 4);
+  EXPECT_EQ(1u, a_->VersionsAt("/f599").value().size()) << "the oldest go first";
+  EXPECT_EQ(Errno(ENOENT), a_->VersionsAt("/f0").error());
+  EXPECT_TRUE(a_->CheckIntegrity());
+}
+
 TEST_F(VersionsTest, ManySavesAreThinnedOutByAge) {
   a_.Create("/f", "start");
   for (int i = 0; i < 500; ++i) {
