@@ -52,7 +52,7 @@ void Fetcher::SendLoad(Item& item, const PeerPtr& peer, bool layer) {
 void Fetcher::LayerCame(Item& item) {
   if (!item.reads.empty() || exchange_.objects.HasRoom(Planned())) return Prepare(item);
   SetStage(item, Stage::kReady);
-  NoteRoom(false);
+  NoteRoom(Takes(item));
 }
 
 void Fetcher::TakeLoaded(const PeerPtr& peer, const wire::Loaded& loaded) {

@@ -159,8 +159,8 @@ void Fetcher::Pump() {
   if (!ids.empty()) LookAndAsk(ids);
 
   std::uint64_t planned = Planned();
-  bool room = true;
-  bool all = true;  // were looked at
+  std::optional<std::uint64_t> refused;  // bytes of the largest that does not fit
+  bool all = true;                       // were looked at
   std::vector<index::ContentId> begin;
   for (const auto* const ready : {&ready_small_, &ready_large_}) {
     const bool small = ready == &ready_small_;
@@ -175,7 +175,7 @@ void Fetcher::Pump() {
       }
       const std::uint64_t takes = Takes(item);
       if (!urgent && !exchange_.objects.HasRoom(planned + takes)) {
-        room = false;
+        refused = std::max(refused.value_or(0), takes);
         continue;
       }
       if (!urgent) --free;
@@ -183,7 +183,9 @@ void Fetcher::Pump() {
       begin.push_back(id);
     }
   }
-  if (all || !room) NoteRoom(room);
+  // With others under way that one is not looked at, though it may fit by now.
+  const auto fits = [&] { return exchange_.objects.HasRoom(planned + refused_.value_or(0)); };
+  if (refused || all || (no_room_ && fits())) NoteRoom(refused);
   for (const auto& id : begin) {
     if (Item* const item = Find(id)) Begin(*item);
   }
@@ -205,7 +207,9 @@ std::uint64_t Fetcher::Planned() const {
   return planned;
 }
 
-void Fetcher::NoteRoom(bool room) {
+void Fetcher::NoteRoom(std::optional<std::uint64_t> refused) {
+  refused_ = refused;
+  const bool room = !refused;
   if (no_room_.exchange(!room) == !room) return;
   if (room) {
     spdlog::info("there is room again: fetching goes on");

@@ -169,7 +169,8 @@ class Fetcher final : public Holder::Sharing {
   void Park(Item& item, std::chrono::milliseconds retry);
   static std::uint64_t Takes(const Item& item);
   std::uint64_t Planned() const;
-  void NoteRoom(bool room);
+  // `refused`: bytes of the largest object that there is no room for.
+  void NoteRoom(std::optional<std::uint64_t> refused);
   void Begin(Item& item);
   void Retry(Item& item, std::error_code error);
   void Store(Item& item);
@@ -255,6 +256,7 @@ class Fetcher final : public Holder::Sharing {
   };
   std::map<PeerPtr, Receipt> receipts_;  // of chunks
   Clock::time_point last_slow_tick_;
+  std::optional<std::uint64_t> refused_;  // as of the last look
   std::atomic<bool> no_room_ = false;  // the disk is too full for something that could be fetched
 
   mutable std::mutex mutex_;
