@@ -223,9 +223,9 @@ bool Collector::Stopping() const {
 }
 
 void Collector::CollectObjects() {
-  PruneVersions(catalogue_, versions_, store_.objects_folder(), [this] { return Stopping(); });
-  if (Stopping()) return;
-  CollectRows(catalogue_, versions_, open_ ? open_() : std::unordered_set<index::Ino>());
+  const auto stopped = [this] { return Stopping(); };
+  PruneVersions(catalogue_, versions_, store_.objects_folder(), stopped);
+  CollectRows(catalogue_, versions_, open_ ? open_() : std::unordered_set<index::Ino>(), stopped);
   for (;;) {
     const auto unused = catalogue_.Unused(kUnusedAtOnce);
     if (!unused || unused.value().empty()) return;

@@ -54,11 +54,11 @@ void PruneVersions(index::Catalogue& catalogue, const VersionPolicy& policy,
 }
 
 void CollectRows(index::Catalogue& catalogue, const VersionPolicy& policy,
-                 const std::unordered_set<index::Ino>& open) {
+                 const std::unordered_set<index::Ino>& open, const std::function<bool()>& stopped) {
   index::VersionLimits limits;
   limits.age_ns = policy.age_ns;
   limits.absence_ns = policy.absence_ns;
-  const auto gone = catalogue.Collect(limits, open);
+  const auto gone = catalogue.Collect(limits, open, stopped);
   if (!gone) spdlog::warn("rows of what was deleted stay: {}", gone.error().message());
 }
 

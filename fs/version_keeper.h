@@ -36,8 +36,8 @@ void PruneVersions(index::Catalogue& catalogue, const VersionPolicy& policy,
                    const std::filesystem::path& folder, const std::function<bool()>& stopped);
 
 // Lets go of the rows of what is not kept any more, once all hosts know them. `open`: inodes that
-// are held here, perhaps without a name. Any thread.
+// are held here, perhaps without a name. Until `stopped`. Any thread.
 void CollectRows(index::Catalogue& catalogue, const VersionPolicy& policy,
-                 const std::unordered_set<index::Ino>& open);
+                 const std::unordered_set<index::Ino>& open, const std::function<bool()>& stopped);
 
 }  // namespace btfc::fs

@@ -326,9 +326,10 @@ class Catalogue : public Replica {
   // Lets go of the rows of what was deleted, once all hosts know them and it is not kept any more
   // (see PruneVersions), and says what this host knows where others wait for it. Answers of how
   // many files, folders and names. `in_use`: inodes that somebody here holds, though they may have
-  // no name.
+  // no name. What is left when it is `stopped` stays for the next time.
   Result<std::uint64_t> Collect(const VersionLimits& limits,
-                                const std::unordered_set<Ino>& in_use = {});
+                                const std::unordered_set<Ino>& in_use = {},
+                                const std::function<bool()>& stopped = {});
   // The others let go of rows without this host, which was away for too long: it takes nothing of
   // them, and they nothing of it, until its index is made anew (Salvage says what only it had).
   Result<bool> WasLeftBehind();

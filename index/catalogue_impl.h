@@ -57,6 +57,8 @@ class Catalogue::Impl {
   template <class Op>
   auto WriteToFree(const std::string& record, const Op& op)
       -> decltype(op(std::declval<Session&>()));
+  // Between many of them in a row: others write first.
+  void GiveWay() const { write_gate_.GiveWay(); }
   // Runs op(Reader&), which answers a Result.
   template <class Op>
   auto Read(Op&& op) -> decltype(op(std::declval<Reader&>()));

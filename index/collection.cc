@@ -197,7 +197,8 @@ Candidates ReadCandidates(Database& db, std::int64_t before_ns) {
 }  // namespace
 
 Result<std::uint64_t> Catalogue::Collect(const VersionLimits& limits,
-                                         const std::unordered_set<Ino>& in_use) {
+                                         const std::unordered_set<Ino>& in_use,
+                                         const std::function<bool()>& stopped) {
   BOOST_OUTCOME_TRYV(impl_->Settle());
   Impl::Look look{impl_->commits(), impl_->MakeContext().now_ns, limits};
   const auto last = impl_->LastLook();
@@ -228,7 +229,8 @@ Result<std::uint64_t> Catalogue::Collect(const VersionLimits& limits,
   if (floor.empty()) return std::uint64_t{0};
   std::uint64_t all = 0;
   bool held = false;
-  for (std::uint64_t gone = 1; gone > 0; all += gone) {
+  bool ended = false;
+  for (std::uint64_t gone = 1; gone > 0 && !ended; all += gone) {
     gone = 0;
     const std::int64_t before_ns = impl_->MakeContext().now_ns - limits.age_ns;
     BTFC_TRY(found, impl_->ReadLong([&](Reader& reader) -> Result<Candidates> {
@@ -238,12 +240,15 @@ Result<std::uint64_t> Catalogue::Collect(const VersionLimits& limits,
     if (all == 0 && !impl_->NoteExamined(floor, found.inodes.size(), found.names.size())) break;
     const auto each = [&](const auto& numbers, const auto& let_go) -> Result<void> {
       for (std::size_t at = 0; at < numbers.size();) {
+        ended = stopped && stopped();
+        if (ended) return Ok();
         const std::size_t end = std::min(numbers.size(), at + kLetGoAtOnce);
         BOOST_OUTCOME_TRYV(impl_->WriteToFree({}, [&](Session& session) -> Result<void> {
           Collection collection(session, removed);
           for (; at < end; ++at) gone += let_go(collection, numbers[at]) ? 1 : 0;
           return Ok();
         }));
+        impl_->GiveWay();
       }
       return Ok();
     };
@@ -254,7 +259,7 @@ Result<std::uint64_t> Catalogue::Collect(const VersionLimits& limits,
       return collection.LetNameGo(link, floor);
     }));
   }
-  if (all == 0 && alone && !held) impl_->NoteLook(look);
+  if (all == 0 && alone && !held && !ended) impl_->NoteLook(look);
   return all;
 }
 

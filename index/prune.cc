@@ -139,6 +139,7 @@ Result<std::uint64_t> Catalogue::PruneVersions(const VersionLimits& limits,
       BTFC_TRY(dropped, impl_->WriteToFree({}, [&](Session& session) -> Result<std::uint64_t> {
         return Drop(session, some);
       }));
+      impl_->GiveWay();
       pruned += dropped;
       rest = rest.subspan(some.size());
     }

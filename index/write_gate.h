@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <thread>
 
@@ -52,12 +53,20 @@ class WriteGate {
       WakeSleepers();
     }
   }
+  // By who has many turns to take, between two of them: those who fell asleep over the last one go
+  // first. Woken, they would be too late for a gate that is taken again at once.
+  void GiveWay() const {
+    for (int i = 0; i < kWaysMax && sleepers_ > 0; ++i) std::this_thread::sleep_for(kWay);
+  }
   bool open() const { return (state_.load(std::memory_order_acquire) & kOpen) != 0; }
 
  private:
   static constexpr std::uint32_t kHeld = 1;
   static constexpr std::uint32_t kOpen = 2;
   static constexpr int kLooks = 600;  // some tens of microseconds
+  // With writers all the time, the next turn comes after this.
+  static constexpr int kWaysMax = 100;
+  static constexpr std::chrono::microseconds kWay{50};
 
   bool Take(std::uint32_t& state) {
     return state_.compare_exchange_weak(state, state | kHeld, std::memory_order_acquire,

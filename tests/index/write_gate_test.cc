@@ -71,4 +71,33 @@ TEST(WriteGateTest, WhateverComesFirstNobodySleepsForEver) {
 }
 
 }  // namespace
+// One that takes turn after turn has always taken the next one before a sleeper is awake.
+TEST(WriteGateTest, BetweenManyTurnsOthersGoFirst) {
+  constexpr int kWanted = 20;
+  constexpr int kTurnsMax = 2000;
+  WriteGate gate;
+  std::atomic<int> got = 0;
+  std::atomic<bool> held = false;
+  std::atomic<bool> ended = false;
+  std::thread other([&] {
+    while (!ended && got < kWanted) {
+      if (!held) continue;
+      const std::lock_guard lock(gate);
+      ++got;
+    }
+  });
+  for (int turns = 0; got < kWanted && turns < kTurnsMax; ++turns) {
+    {
+      const std::lock_guard lock(gate);
+      held = true;
+      std::this_thread::sleep_for(std::chrono::microseconds(500));  // others fall asleep
+      held = false;
+    }
+    gate.GiveWay();
+  }
+  EXPECT_EQ(kWanted, got);
+  ended = true;
+  other.join();
+}
+
 }  // namespace btfc::index
