@@ -225,6 +225,7 @@ bool Collector::Stopping() const {
 void Collector::CollectObjects() {
   const auto stopped = [this] { return Stopping(); };
   PruneVersions(catalogue_, versions_, store_.objects_folder(), stopped);
+  if (stopped()) return;
   CollectRows(catalogue_, versions_, open_ ? open_() : std::unordered_set<index::Ino>(), stopped);
   for (;;) {
     const auto unused = catalogue_.Unused(kUnusedAtOnce);

@@ -22,9 +22,20 @@ struct Old {
 
 Old ReadOld(const Statement& row) { return {row.Int(0), row.Unsigned(1)}; }
 
+std::vector<Old> ReadAllOld(Statement& find) {
+  std::vector<Old> old;
+  while (find.Step()) old.push_back(ReadOld(find));
+  return old;
+}
+
+// Of objects that only earlier versions have.
+std::uint64_t HeldBytes(Database& db) {
+  return static_cast<std::uint64_t>(db.Number(
+      "SELECT coalesce(sum(size), 0) FROM object WHERE kept = 1 AND needed = 0 AND present = 1"));
+}
+
 // Each answers the oldest of what is beyond one limit, at most kFoundAtOnce, and no more than has
-// to go. "gone <> 0" is the condition of the partial index, which SQLite does not see in "gone >
-// 0".
+// to go. "gone <> 0" is what the partial index asks for: SQLite does not see it in "gone > 0".
 
 std::vector<Old> BeyondAge(Database& db, std::int64_t before_ns) {
   auto find = db.Prepare(
@@ -32,9 +43,7 @@ std::vector<Old> BeyondAge(Database& db, std::int64_t before_ns) {
       "UNION ALL SELECT 0, ino, gone FROM inode WHERE gone <> 0 AND gone > 0 AND gone < ?1 "
       "ORDER BY at LIMIT ?2");
   find << before_ns << static_cast<std::uint64_t>(kFoundAtOnce);
-  std::vector<Old> old;
-  while (find.Step()) old.push_back(ReadOld(find));
-  return old;
+  return ReadAllOld(find);
 }
 
 // The index stays proportional to what exists.
@@ -47,16 +56,12 @@ std::vector<Old> BeyondNumber(Database& db) {
   auto find =
       db.Prepare("SELECT 0, ino FROM inode WHERE gone <> 0 AND gone > 0 ORDER BY gone LIMIT ?");
   find << std::min<std::int64_t>(gone - allowed, kFoundAtOnce);
-  std::vector<Old> old;
-  while (find.Step()) old.push_back(ReadOld(find));
-  return old;
+  return ReadAllOld(find);
 }
 
 // An object goes with the last of those that have it: here each is taken for the last one, so that
 // there may be more to go at the next look, but never too little left.
 std::vector<Old> BeyondObjects(Database& db, std::uint64_t bytes) {
-  const auto held = static_cast<std::uint64_t>(db.Number(
-      "SELECT coalesce(sum(size), 0) FROM object WHERE kept = 1 AND needed = 0 AND present = 1"));
   auto find = db.Prepare(
       "SELECT h.version, h.ino, h.replaced AS at, b.size, b.root FROM history h JOIN object b "
       "  ON b.root = h.root AND b.size = h.size AND b.kept = 1 AND b.needed = 0 AND b.present = 1 "
@@ -67,7 +72,7 @@ std::vector<Old> BeyondObjects(Database& db, std::uint64_t bytes) {
   find << static_cast<std::uint64_t>(kFoundAtOnce);
   std::vector<Old> old;
   std::set<std::pair<std::uint64_t, std::string>> freed;
-  for (std::uint64_t left = held; left > bytes && find.Step();) {
+  for (std::uint64_t left = HeldBytes(db); left > bytes && find.Step();) {
     old.push_back(ReadOld(find));
     const std::uint64_t size = find.Unsigned(3);
     if (freed.emplace(size, find.String(4)).second) left -= std::min(left, size);
@@ -118,10 +123,8 @@ std::uint64_t Drop(Session& session, std::span<const Old> old) {
 }  // namespace
 
 Result<std::uint64_t> Catalogue::KeptBytes() {
-  return impl_->ReadLong([&](Reader& reader) -> Result<std::uint64_t> {
-    return static_cast<std::uint64_t>(reader.db().Number(
-        "SELECT coalesce(sum(size), 0) FROM object WHERE kept = 1 AND needed = 0 AND present = 1"));
-  });
+  return impl_->ReadLong(
+      [](Reader& reader) -> Result<std::uint64_t> { return HeldBytes(reader.db()); });
 }
 
 // To look for what goes takes its time, and holds nobody up who writes.

@@ -70,7 +70,6 @@ TEST(WriteGateTest, WhateverComesFirstNobodySleepsForEver) {
   EXPECT_GE(count, kThreads / 2 * kTimes);
 }
 
-}  // namespace
 // One that takes turn after turn has always taken the next one before a sleeper is awake.
 TEST(WriteGateTest, BetweenManyTurnsOthersGoFirst) {
   constexpr int kWanted = 20;
@@ -100,4 +99,5 @@ TEST(WriteGateTest, BetweenManyTurnsOthersGoFirst) {
   other.join();
 }
 
+}  // namespace
 }  // namespace btfc::index
